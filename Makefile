@@ -1,0 +1,60 @@
+# Two commands: `make book` builds the site, `make test` proves the book. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+# One thread a kernel: faster here than two, and the same printed numbers on every machine.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export PYTHONDONTWRITEBYTECODE := 1
+export DLE_PROGRESS ?= 1
+# Notebooks and tests run side by side, one file a worker.
+PYTEST := DLE_PROGRESS=0 $(BIN)/python -m pytest -n $${WORKERS:-auto} --dist loadfile
+
+.PHONY: book test check check-code run refresh serve oldest lock clean help
+
+book: .venv/installed ## build the website in _build/html
+	@$(BIN)/jupyter-book build -W -n --keep-going -q . >_build/book.log 2>&1 || { cat _build/book.log; exit 1; }
+	@$(BIN)/python -m tools.site
+
+test: check-code book ## prove everything: code, notebooks (re-executed and compared), site
+	$(PYTEST) --nbval --nbval-current-env tests book
+
+check: check-code book ## everything that needs no execution of a notebook, within a minute
+	$(PYTEST) tests
+
+check-code: .venv/installed
+	$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+run: .venv/installed ## execute NOTEBOOK=part/chapter [SCALE=gpu] [SEED=3] into _build/runs
+	@$(BIN)/python -m tools.notebooks run $(NOTEBOOK) $(if $(SCALE),scale=$(SCALE)) $(if $(SEED),seed=$(SEED)) $(SET)
+
+refresh: .venv/installed ## re-execute NOTEBOOK=part/chapter in place (all without it) and store its outputs
+	@$(BIN)/python -m tools.notebooks refresh $(NOTEBOOK)
+
+serve: book ## read the site on http://localhost:8000
+	@$(BIN)/python -m http.server --directory _build/html --bind localhost 8000
+
+oldest: .venv/installed ## the unit tests with the oldest versions that pyproject.toml allows (torch 2.11)
+	$(BIN)/uv venv -q --clear --python $(BIN)/python _build/oldest
+	VIRTUAL_ENV=_build/oldest $(BIN)/uv pip install -q --no-config --resolution lowest-direct -e . pytest==9.2.0 pytest-xdist==3.8.0 \
+		hypothesis==6.170.15 beartype==0.23.1 nbval==0.11.0 nbformat==5.11.1 nbclient==0.11.0 ipykernel==7.4.0
+	DLE_PROGRESS=0 _build/oldest/bin/python -m pytest -n $${WORKERS:-auto} --dist loadfile tests --ignore tests/book
+
+lock: .venv/installed ## write requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header -o requirements.txt
+
+clean: ## remove what was built; `rm -r .venv` removes the environment too
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q uv
+	@mkdir -p _build
+	$(BIN)/uv pip sync -q requirements.txt
+	$(BIN)/uv pip install -q --no-deps -e .
+	@touch $@

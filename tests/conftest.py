@@ -1,0 +1,60 @@
+"""Shapes are checked while the tests run; what a machine cannot run is named at the end, never skipped in silence."""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import matplotlib
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("helpers", "beartype.beartype")  # before the first import of helpers
+matplotlib.use("Agg")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def chromium() -> str | None:
+    """Where the browser is: $CHROMIUM, or a Chromium or Chrome on the path."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "gpu: needs a CUDA device")
+    config.addinivalue_line("markers", "browser: needs a Chromium")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("browser") and not chromium():
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium: .ci/run installs one, and in CI it is no option")
+        pytest.skip("needs a Chromium (apt-get install chromium, or set CHROMIUM)")
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    terminalreporter.section("what this machine could not run")
+    for reason, count in skipped.items():
+        terminalreporter.line(f"{count} tests: {reason.removeprefix('Skipped: ')}")
+    if not skipped:
+        terminalreporter.line("nothing: every test ran")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, driven by playwright; one for all tests of a worker."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    quiet += " --disable-component-update --disable-sync"
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=chromium(), args=quiet.split())
+        yield instance
+        instance.close()

@@ -1,0 +1,1 @@
+"""The commands behind the Makefile: run, refresh and compare notebooks, check the built site."""
