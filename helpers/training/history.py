@@ -1,0 +1,115 @@
+"""Metrics as pairs (sum, count), so that means over uneven batches or several processes are exact."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from helpers.training.distributed import gather, world_size
+
+Number = Tensor | float | int  # a tensor has no axes, and stays on its device
+Metrics = dict[str, tuple[Number, Number]]  # name: (sum, count)
+
+WINDOW = 50  # steps between two transfers from a device
+
+
+def tally(values: Shaped[Tensor, "*axes"]) -> tuple[Tensor, int]:
+    """Sum and count of `values`, as a metric: `{"accuracy": tally(logits.argmax(1) == y)}`."""
+    return values.detach().sum(), values.numel()
+
+
+def mean(total: float, count: float) -> float:
+    """total / count, and nan for nothing at all."""
+    return total / count if count else nan
+
+
+def fetch(numbers: Sequence[Number]) -> list[float]:
+    """Numbers as Python floats; tensors of one device and type in one transfer."""
+    floats = [0.0 if isinstance(n, Tensor) else float(n) for n in numbers]
+    kinds: dict[Any, list[int]] = {}
+    for i, n in enumerate(numbers):
+        if isinstance(n, Tensor):
+            kinds.setdefault((n.device, n.dtype), []).append(i)
+    for where in kinds.values():
+        for i, value in zip(where, torch.stack([numbers[i].detach() for i in where]).tolist()):
+            floats[i] = float(value)
+    return floats
+
+
+class History:
+    """What was measured, step by step: `history["loss"]` are the means, `history.steps("loss")` the steps, from 1.
+
+    A loss at step s was measured during the s-th update, an evaluation after it. Iterating gives the names.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self._records: dict[str, list[tuple[int, float]]] = {}
+        self._waiting: list[tuple[int, str, Number, Number]] = []
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The means recorded as `name`, in float64. Raises `KeyError`, which names those that there are."""
+        return np.array([value for _, value in self._record(name)], dtype=np.float64)
+
+    def steps(self, name: str) -> np.ndarray:
+        """The steps at which `name` was recorded: as many as `history[name]` has values."""
+        return np.array([step for step, _ in self._record(name)], dtype=np.int64)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._records
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __repr__(self) -> str:
+        return f"History of {self.step} steps: {', '.join(self)}"
+
+    def last(self) -> dict[str, float]:
+        """The latest mean of each name."""
+        return {name: record[-1][1] for name, record in self._records.items()}
+
+    def add(self, step: int, metrics: Mapping[str, Any], prefix: str = "") -> None:
+        """Note sums and counts, or finished means, without waiting for a device and without keeping a graph alive."""
+        self.step = step
+        for name, pair in metrics.items():
+            pair = pair if isinstance(pair, tuple) else (pair, 1)
+            self._waiting.append((step, prefix + name, *(n.detach() if isinstance(n, Tensor) else n for n in pair)))
+
+    def is_due(self) -> bool:
+        """Whether to settle: each step where that costs nothing, once in a while on a GPU or with several processes."""
+        numbers = [number for row in self._waiting for number in row[2:]]
+        costs = world_size() > 1 or any(isinstance(n, Tensor) and n.device.type != "cpu" for n in numbers)
+        return bool(numbers) and (not costs or self.step - self._waiting[0][0] >= WINDOW)
+
+    def settle(self, finite: bool) -> None:
+        """Fetch what waits and add up the processes' shares; with `finite`, refuse a loss that is not."""
+        waiting, self._waiting = self._waiting, []
+        shares = gather([fetch([row[i] for row in waiting]) for i in (2, 3)])
+        totals, counts = ([sum(numbers) for numbers in zip(*part)] for part in zip(*shares))
+        for (step, name, *_), total, count in zip(waiting, totals, counts):
+            value = mean(total, count)
+            self._records.setdefault(name, []).append((step, value))
+            if finite and name.endswith("loss") and not isfinite(value):
+                raise FloatingPointError(
+                    f"{name} = {value} at step {step}: training diverged. Lower the learning rate, warm up or clip the "
+                    "gradient; fit(…, finite=False) goes on regardless"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps and means as tensors, for a checkpoint."""
+        steps = {name: torch.from_numpy(self.steps(name)) for name in self}
+        return {"step": self.step, "steps": steps, "means": {name: torch.from_numpy(self[name]) for name in self}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.step, self._waiting = state["step"], []
+        self._records = {k: list(zip(s.tolist(), state["means"][k].tolist())) for k, s in state["steps"].items()}
+
+    def _record(self, name: str) -> list[tuple[int, float]]:
+        if name not in self._records:
+            raise KeyError(f"nothing is recorded as {name!r}; there is {', '.join(map(repr, self))}")
+        return self._records[name]

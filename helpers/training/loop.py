@@ -1,0 +1,160 @@
+"""The book's one training loop: an update is a function from a batch to metrics, and `fit` repeats it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from helpers.training.checkpoints import Checkpoint
+from helpers.training.distributed import gather, unwrap
+from helpers.training.history import History, Metrics, fetch, mean
+from helpers.training.progress import progress_line
+
+Batch = Sequence[Any]  # tensors or lists, each with as many items
+Update = Callable[[Batch], Metrics]
+Loss = Callable[[nn.Module, Batch], Tensor | tuple[Tensor, Metrics]]
+Evaluation = Callable[[], Mapping[str, Any]]  # means or metrics
+
+
+def gradient_update(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss: Loss,
+) -> Update:
+    """One step of `optimizer` down the gradient of `loss(model, batch)`.
+
+    `loss` returns the mean over the batch, or that mean and metrics.
+    The update returns the metrics and "loss", counted in samples. It
+    raises `ValueError` when the model is in evaluation mode.
+    """
+
+    def update(batch: Batch) -> Metrics:
+        check_training(model)
+        optimizer.zero_grad()
+        value, metrics = measured(loss, model, batch)
+        value.backward()
+        optimizer.step()
+        return metrics
+
+    return update
+
+
+def fit(
+    update: Update,
+    batches: Iterable[Batch],
+    steps: int,
+    *,
+    evaluate: Evaluation | Mapping[str, Evaluation] | None = None,
+    every: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: bool = True,
+    finite: bool = True,
+) -> History:
+    """Repeat `update` on `batches`, a stream without end, for `steps`.
+
+    After each `every` steps and the last one, what `evaluate()` returns
+    is recorded as "validation …"; a mapping {"test": …} names other sets.
+    Where the file of `checkpoint` exists already, training goes on from
+    there. Raises `ValueError` for numbers below 1 and when the batches
+    end, and `FloatingPointError` at a loss that is not finite (on a GPU
+    up to 50 steps later), unless `finite=False`.
+    """
+    check_at_least_one(steps=steps, every=every)
+    if callable(evaluate):
+        evaluate = {"validation": evaluate}
+    history = History()
+    if checkpoint is not None:
+        checkpoint.resume(history=history, batches=batches)
+    stream = iter(batches)
+    with progress_line(steps, history.step, shown=progress) as show:
+        for step in range(history.step + 1, steps + 1):
+            history.add(step, update(next_batch(stream, step)))
+            last = step == steps
+            if evaluate and (last or every and step % every == 0):
+                for name, evaluation in evaluate.items():
+                    history.add(step, evaluation(), prefix=f"{name} ")
+            saves = checkpoint and (last or step % checkpoint.every == 0)
+            if last or saves or history.is_due():
+                history.settle(finite)
+            if saves:
+                checkpoint.save(history=history, batches=batches)
+            show(step, history)
+    return history
+
+
+def evaluate(
+    model: nn.Module,
+    measure: Callable[[nn.Module, Batch], Any],
+    batches: Iterable[Batch],
+) -> dict[str, float]:
+    """Means over all samples of what `measure(model, batch)` counts.
+
+    `measure` returns metrics, or what a loss returns: a mean over the
+    batch, or that and metrics. Meanwhile the model is in evaluation mode
+    and records no gradients; then each module gets its own mode back.
+    Several processes add up what each found in its own `batches`. Raises
+    `ValueError` for no batch at all and for a stream without end.
+    """
+    if hasattr(batches, "epoch"):
+        raise ValueError("a stream without end: evaluate its .epoch()")
+    model = unwrap(model)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    found: dict[str, list] = {}
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                _, metrics = measured(measure, model, batch)
+                for name, pair in metrics.items():
+                    found.setdefault(name, []).append(pair)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return means(found)
+
+
+def measured(loss: Callable, model: nn.Module, batch: Batch) -> tuple[Tensor | None, Metrics]:
+    """Call `loss`: the mean over the batch (None where it gives metrics only), and metrics with "loss" among them."""
+    result = loss(model, batch)
+    if isinstance(result, dict):
+        return None, result
+    value, metrics = result if isinstance(result, tuple) else (result, {})
+    wide = torch.promote_types(value.dtype, torch.float32)  # a sum in float16 may overflow
+    count = len(batch[0])
+    return value, {"loss": (value.detach().to(wide) * count, count)} | metrics
+
+
+def means(found: dict[str, list]) -> dict[str, float]:
+    """The mean under each name, given the pairs (sum, count) that this process found."""
+    sums = {name: [sum(fetch(numbers)) for numbers in zip(*pairs)] for name, pairs in found.items()}
+    shares = gather(sums)
+    names = list(dict.fromkeys(name for share in shares for name in share))
+    if not names:
+        raise ValueError("there was no batch to evaluate: an iterator that has been read once is empty, a list is not")
+    pairs = {name: zip(*(share[name] for share in shares if name in share)) for name in names}
+    return {name: mean(sum(totals), sum(counts)) for name, (totals, counts) in pairs.items()}
+
+
+def next_batch(stream: Iterator[Batch], step: int) -> Batch:
+    """The next batch; `ValueError` when there is none."""
+    for batch in stream:
+        return batch
+    raise ValueError(
+        f"no batch is left for step {step}: give fit a stream without end, as helpers.data.batches(…) or "
+        "itertools.cycle([…]) are"
+    )
+
+
+def check_training(model: nn.Module) -> None:
+    """Refuse a model in evaluation mode, where dropout is off and batch norm does not learn."""
+    if not model.training:
+        raise ValueError("the model is in evaluation mode: call model.train() before training it")
+
+
+def check_at_least_one(**numbers: int | None) -> None:
+    """Refuse a number below 1, by name; None passes."""
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} = {number}: it is at least 1")
