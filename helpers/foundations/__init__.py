@@ -1,0 +1,1 @@
+"""Foundations: how a network is trained, before any particular network."""
