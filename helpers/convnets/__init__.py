@@ -1,0 +1,1 @@
+"""Convolutional networks: what a convolution computes, and what was built of it."""

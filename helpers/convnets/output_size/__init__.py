@@ -1,0 +1,73 @@
+"""The arithmetic of convolutions: sizes, counts, receptive fields, matrices (Dumoulin & Visin 2016, arXiv:1603.07285).
+
+`arithmetic` predicts sizes, parameters and multiply-adds without a tensor; `accounting` adds them up layer by layer;
+`fields` says which pixels an output sees; `by_hand` computes convolutions and pooling as their definitions read;
+`layers` has two convolutions that torch has not.
+"""
+
+from helpers.convnets.output_size.accounting import (
+    ALEXNET,
+    VGG16,
+    Conv,
+    Linear,
+    Pool,
+    Row,
+    as_module,
+    layer_table,
+    saved_bytes,
+    volume_table,
+)
+from helpers.convnets.output_size.arithmetic import (
+    conv_flops,
+    conv_multiply_adds,
+    conv_output_size,
+    conv_parameters,
+    conv_transpose_output_size,
+    pool_output_size,
+)
+from helpers.convnets.output_size.by_hand import (
+    average_pool_by_hand,
+    average_pool_gradient,
+    conv2d_by_hand,
+    conv_transpose2d_by_hand,
+    max_pool_by_hand,
+    max_pool_gradient,
+    overlap_counts,
+    toeplitz_matrix,
+)
+from helpers.convnets.output_size.fields import Field, input_gradient, receptive_field, union
+from helpers.convnets.output_size.layers import CoordConv, DepthwiseSeparable, coordinates
+
+__all__ = [
+    "ALEXNET",
+    "VGG16",
+    "Conv",
+    "CoordConv",
+    "DepthwiseSeparable",
+    "Field",
+    "Linear",
+    "Pool",
+    "Row",
+    "as_module",
+    "average_pool_by_hand",
+    "average_pool_gradient",
+    "conv2d_by_hand",
+    "conv_flops",
+    "conv_multiply_adds",
+    "conv_output_size",
+    "conv_parameters",
+    "conv_transpose2d_by_hand",
+    "conv_transpose_output_size",
+    "coordinates",
+    "input_gradient",
+    "layer_table",
+    "max_pool_by_hand",
+    "max_pool_gradient",
+    "overlap_counts",
+    "pool_output_size",
+    "receptive_field",
+    "saved_bytes",
+    "toeplitz_matrix",
+    "union",
+    "volume_table",
+]
