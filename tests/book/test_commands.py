@@ -1,0 +1,67 @@
+"""`make run` and `make refresh`: what they refuse, what they write, and that a second refresh changes nothing."""
+
+import nbformat
+import pytest
+
+from tools import notebooks
+from tools.notebooks import SETUP, normalise, parameters, refresh, run
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A book of one small notebook."""
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "BOOK", tmp_path / "book")
+    path = tmp_path / "book" / "part" / "chapter.ipynb"
+    path.parent.mkdir(parents=True)
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell(SETUP, metadata={"tags": ["hide-input"]}),
+        nbformat.v4.new_code_cell('scale = "lecture"\nseed = 0\nrate = 0.5', metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("print(scale, seed + 1, rate * 2)"),
+    ]
+    nbformat.write(normalise(nbformat.v4.new_notebook(cells=cells)), path)
+    return path
+
+
+def test_run_takes_declared_parameters(book, tmp_path):
+    run("part/chapter", ["scale=gpu", "seed=3", "rate=0.25"])
+    written = tmp_path / "_build/runs/part/chapter-scale=gpu-seed=3-rate=0.25.ipynb"
+    assert nbformat.read(written, as_version=4).cells[-1].outputs[0].text == "gpu 4 0.5\n"
+
+
+def test_run_refuses_what_the_notebook_does_not_know(book):
+    with pytest.raises(SystemExit, match="declares no parameter 'sed'. It has: scale = 'lecture', seed = 0"):
+        run("part/chapter", ["sed=3"])
+    with pytest.raises(SystemExit, match="seed = 'three': part/chapter expects int"):
+        run("part/chapter", ["seed=three"])
+    with pytest.raises(SystemExit, match="no notebook 'part/other'. The book has:\n  part/chapter"):
+        run("part/other", [])
+
+
+def test_refresh_twice_changes_nothing(book):
+    refresh("part/chapter")
+    once = book.read_bytes()
+    stored = nbformat.reads(once.decode(), as_version=4)
+    assert [c.execution_count for c in stored.cells if c.cell_type == "code"] == [1, 2, 3]
+    assert stored.metadata.measured["bytes_downloaded"] == 0 and stored.metadata.measured["peak_megabytes"] > 10
+    refresh("book/part/chapter.ipynb")
+    assert book.read_bytes() == once
+
+
+def test_failing_cell_leaves_the_notebook_as_it_was(book):
+    notebook = nbformat.read(book, as_version=4)
+    notebook.cells[-1].source = "1 / 0"
+    nbformat.write(notebook, book)
+    before = book.read_bytes()
+    with pytest.raises(SystemExit, match="left as it was: a cell failed"):
+        refresh("part/chapter")
+    assert book.read_bytes() == before
+
+
+def test_parameters_are_plain_literals():
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("a = 1\nb = a", metadata={"tags": ["parameters"]})]
+    )
+    with pytest.raises(ValueError):
+        parameters(notebook)

@@ -1,0 +1,92 @@
+"""The comparison of notebooks goes red when it should: nbval runs a notebook whose stored outputs were altered."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from tools.compare import same
+from tools.notebooks import ROOT, execute, normalise
+
+CODE = """\
+from helpers.notebook import claim, source, table
+from helpers.runtime import by_scale
+source(by_scale)
+claim("test-claim", "A beats B.", True, {"gain": 0.5}, "Doe 2014")
+table([("layer", 55), ("loss", 0.25)], ["name", "value"])
+print("parameters", 1797, "loss", 0.2512)"""
+
+
+ALTERATIONS = {
+    "nothing": ("", "", True),
+    "a decimal by less than 2 %": ("loss 0.2512", "loss 0.2530", True),
+    "a decimal by more": ("loss 0.2512", "loss 0.2912", False),
+    "an integer": ("parameters 1797", "parameters 1798", False),
+    "a cell of a table": ("| layer | 55 |", "| layer | 56 |", False),
+    "a line of a listing": ("return gpu if scale ==", "return lecture if scale ==", False),
+    "a verdict": ("Verdict: holds.", "Verdict: did not reproduce.", False),
+    "the record behind it": ('"verdict": "holds"', '"verdict": "did not reproduce"', False),
+    "a figure of a claim": ('"0.500"', '"0.700"', False),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory) -> list[str]:
+    """What nbval says of a notebook whose cells are copies of one, each with its stored output altered, the last without."""
+    folder = tmp_path_factory.mktemp("copies")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)])
+    execute(notebook, folder)
+    outputs = json.dumps(normalise(notebook).cells[0].outputs)
+    altered = [[]]
+    for old, new, _ in ALTERATIONS.values():
+        quoted = json.dumps(old)[1:-1] if '"' not in old else old
+        assert quoted in outputs
+        altered.insert(-1, json.loads(outputs.replace(quoted, new)))
+    notebook.cells = [
+        nbformat.v4.new_code_cell(CODE, outputs=nbformat.from_dict(output), execution_count=number)
+        for number, output in enumerate(altered, 1)
+    ]
+    path = folder / "copies.ipynb"
+    nbformat.write(normalise(notebook), path)
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "tools.compare", "-p", "no:cacheprovider", "-c", os.devnull]
+    command += ["--rootdir", str(folder), "--nbval", "--nbval-current-env", str(path)]
+    environment = os.environ | {"DLE_PROGRESS": "0"}
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    verdicts = re.findall(r"::Cell \d+ (PASSED|FAILED)", result.stdout)
+    assert len(verdicts) == len(altered), result.stdout
+    return verdicts
+
+
+@pytest.mark.parametrize("what", ALTERATIONS)
+def test_altered_output(outcomes, what):
+    *_, passes = ALTERATIONS[what]
+    assert outcomes[list(ALTERATIONS).index(what)] == ("PASSED" if passes else "FAILED")
+
+
+def test_removed_outputs(outcomes):
+    assert outcomes[-1] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "equal"),
+    [
+        ("loss 1.234", "loss 1.240", True),
+        ("loss 1.234", "loss 1.334", False),
+        ("0.123", "0.124", True),
+        ("0.25", "0.3", False),
+        ("3e-17", "-2.4e-16", True),
+        ("1.5e-3", "1.5e-2", False),
+        ("+0.5", "-0.5", False),
+        ("12 of 0.1", "13 of 0.1", False),
+        ("12,345", "12,346", False),
+        ("1,234.5", "1,230.1", True),
+        ("v1.2.3", "v1.2.4", False),
+        ("0.1 0.2", "0.1", False),
+    ],
+)
+def test_what_counts_as_the_same(left, right, equal):
+    assert same(left, right) is equal

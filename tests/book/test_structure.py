@@ -1,0 +1,170 @@
+"""What every notebook must be before its outputs are compared."""
+
+import base64
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools.notebooks import BOOK, ROOT, SETUP, chapters, normalise, parameters
+
+PATHS = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|usr|work|content|Users|var)/\w|[A-Z]:\\\\Users|ipykernel_\d+")
+MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES = 30, 79, 1_000_000
+
+
+def problems(path: Path) -> list[str]:
+    """Everything that is wrong with a notebook, one line each."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    found = [*_order(code), *_form(code), *_outputs(code)]
+    if not notebook.cells[0].source.startswith("# "):
+        found.append("the first cell is not the title")
+    if code[0].source != SETUP or code[0].metadata.get("tags") != ["hide-input"]:
+        found.append("the first code cell is not tools/setup_cell.py, tagged hide-input")
+    try:
+        if {"scale": "lecture", "seed": 0}.items() - parameters(notebook).items():
+            found.append("the parameters do not begin as scale = 'lecture', seed = 0")
+    except Exception as error:
+        found.append(f"parameters: {error}")
+    if path.stat().st_size > MAXIMUM_BYTES:
+        found.append(f"{path.stat().st_size:,} bytes: the limit is {MAXIMUM_BYTES:,}")
+    if nbformat.writes(normalise(nbformat.read(path, as_version=4))) + "\n" != path.read_text():
+        found.append("not normalised: make refresh")
+    if not {"cpu_seconds", "peak_megabytes", "bytes_downloaded", "torch", "date"} <= set(notebook.metadata["measured"]):
+        found.append("its execution was not measured: make refresh")
+    return found
+
+
+def _order(code):
+    counts = [cell.execution_count for cell in code]
+    if counts != list(range(1, len(code) + 1)):
+        yield f"execution counts are {counts}: every cell is executed, in order"
+
+
+def _form(code):
+    for number, cell in enumerate(code, 1):
+        lines = cell.source.splitlines()
+        if not lines:
+            yield f"cell {number} is empty"
+        if len(lines) > MAXIMUM_LINES:
+            yield f"cell {number} has {len(lines)} lines: the limit is {MAXIMUM_LINES}"
+        if wide := [line for line in lines if len(line) > MAXIMUM_WIDTH]:
+            yield f"cell {number} is wider than {MAXIMUM_WIDTH}: {wide[0]}"
+
+
+def _outputs(code):
+    for number, cell in enumerate(code, 1):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"cell {number} ends in {output.ename}"
+            if output.get("name") == "stderr":
+                yield f"cell {number} writes to stderr: {output.text[:80]!r}"
+            data = output.get("data", {"text": output.get("text", "")})
+            words = "\n".join(str(value) for kind, value in data.items() if not kind.startswith("image/"))
+            if match := PATHS.search(words):
+                yield f"cell {number} shows the path of a machine: {match.group()!r}"
+            if "Warning" in words and output.output_type != "display_data":
+                yield f"cell {number} shows a warning"
+            if "image/png" in data and not cell.metadata.get("mystnb", {}).get("image", {}).get("alt"):
+                yield f"cell {number} shows a figure without alternative text (mystnb.image.alt)"
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda p: p.stem)
+def test_notebook_is_well_formed(path):
+    assert problems(path) == []
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda p: p.stem)
+def test_one_stem_three_places(path):
+    part, stem = path.parent.name, path.stem
+    assert (ROOT / f"helpers/{part}/{stem}.py").exists() or (ROOT / f"helpers/{part}/{stem}/__init__.py").exists()
+    assert list((ROOT / "tests" / part).glob(f"test_{stem}*.py"))
+    assert f"file: book/{part}/{stem}\n" in (ROOT / "_toc.yml").read_text()
+
+
+def damage_count(nb):
+    nb.cells[3].execution_count = None
+
+
+def damage_stderr(nb):
+    nb.cells[3].outputs = [nbformat.v4.new_output("stream", name="stderr", text="UserWarning: old")]
+
+
+def damage_path(nb):
+    nb.cells[3].outputs = [nbformat.v4.new_output("stream", name="stdout", text="saved to /home/me/x.pt")]
+
+
+def damage_setup(nb):
+    nb.cells[1].source += "\nimport torch"
+
+
+def damage_parameters(nb):
+    nb.cells[2].source = "scale = pick()\nseed = 0"
+
+
+def damage_length(nb):
+    nb.cells[3].source = "x = 1\n" * 31
+
+
+def damage_alt(nb):
+    nb.cells[3].outputs = [nbformat.v4.new_output("display_data", data={"image/png": "aGk="})]
+
+
+def damage_metadata(nb):
+    nb.cells[3].metadata["execution"] = {"start": "12:00"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (damage_count, "every cell is executed, in order"),
+        (damage_stderr, "writes to stderr"),
+        (damage_path, "path of a machine"),
+        (damage_setup, "not tools/setup_cell.py"),
+        (damage_parameters, "parameters: "),
+        (damage_length, "has 31 lines"),
+        (damage_alt, "without alternative text"),
+        (damage_metadata, "not normalised"),
+    ],
+)
+def test_each_fault_is_reported(tmp_path, damage, complaint):
+    good = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# Title"),
+            nbformat.v4.new_code_cell(SETUP, metadata={"tags": ["hide-input"]}, execution_count=1),
+            nbformat.v4.new_code_cell(
+                'scale = "lecture"\nseed = 0', metadata={"tags": ["parameters"]}, execution_count=2
+            ),
+            nbformat.v4.new_code_cell("x = 1", execution_count=3),
+        ]
+    )
+    measured = dict(cpu_seconds=1, peak_megabytes=1, bytes_downloaded=0, torch="2", date="2026-01-01")
+    good.metadata["measured"] = measured
+    path = tmp_path / "chapter.ipynb"
+    path.write_text(nbformat.writes(normalise(good)) + "\n")
+    assert problems(path) == []
+    damage(good)
+    path.write_text(nbformat.writes(good) + "\n")
+    assert any(complaint in line for line in problems(path)), problems(path)
+
+
+def test_every_module_is_on_the_page_of_the_code():
+    page = (BOOK / "api.md").read_text()
+    floor = ["runtime", "notebook", "data", "data.scenes", "training", "plotting"]
+    for name in [*floor, *(f"{path.parent.name}.{path.stem}" for path in chapters())]:
+        assert f".. automodule:: helpers.{name}\n" in page
+
+
+def test_picture_of_the_readme_is_a_stored_figure():
+    outputs = [
+        o
+        for c in nbformat.read(BOOK / "foundations/optimizers.ipynb", as_version=4).cells
+        for o in c.get("outputs", [])
+    ]
+    figures = {base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})}
+    assert (BOOK / "_static/cover.png").read_bytes() in figures
+
+
+def test_no_notebook_is_forgotten():
+    assert chapters(), f"no notebook under {BOOK}"
