@@ -9,7 +9,7 @@ export DLE_PROGRESS ?= 1
 # Notebooks and tests run side by side, one file a worker.
 PYTEST := DLE_PROGRESS=0 $(BIN)/python -m pytest -n $${WORKERS:-auto} --dist loadfile
 
-.PHONY: book test check check-code run refresh serve oldest lock clean help
+.PHONY: book test check check-code run refresh steady serve oldest lock clean help
 
 book: .venv/installed ## build the website in _build/html
 	@$(BIN)/jupyter-book build -W -n --keep-going -q . >_build/book.log 2>&1 || { cat _build/book.log; exit 1; }
@@ -30,6 +30,15 @@ run: .venv/installed ## execute NOTEBOOK=part/chapter [SCALE=gpu] [SEED=3] into 
 
 refresh: .venv/installed ## re-execute NOTEBOOK=part/chapter in place (all without it) and store its outputs
 	@$(BIN)/python -m tools.notebooks refresh $(NOTEBOOK)
+
+# Threads and instruction sets round differently; what a page prints must survive that. OMP_WAIT_POLICY only saves time.
+STEADY := OMP_NUM_THREADS=2,MKL_NUM_THREADS=2,OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=4,MKL_NUM_THREADS=4,OMP_WAIT_POLICY=PASSIVE \
+	ATEN_CPU_CAPABILITY=avx2,ONEDNN_MAX_CPU_ISA=AVX2,MKL_ENABLE_INSTRUCTIONS=AVX2 \
+	ATEN_CPU_CAPABILITY=default,ONEDNN_MAX_CPU_ISA=SSE41,MKL_CBWR=COMPATIBLE
+
+steady: .venv/installed ## execute and compare with 2 and 4 threads and older instruction sets [NOTEBOOK=part/chapter]
+	@set -e; for setting in $(STEADY); do echo "$$setting"; env $$(echo $$setting | tr , ' ') \
+		$(PYTEST) --nbval --nbval-current-env $(if $(NOTEBOOK),book/$(NOTEBOOK).ipynb,book); done
 
 serve: book ## read the site on http://localhost:8000
 	@$(BIN)/python -m http.server --directory _build/html --bind localhost 8000
