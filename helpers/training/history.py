@@ -27,12 +27,17 @@ def mean(total: float, count: float) -> float:
     return total / count if count else nan
 
 
+def is_remote(number: Number) -> bool:
+    """Whether reading `number` means waiting for a device."""
+    return isinstance(number, Tensor) and not number.is_cpu
+
+
 def fetch(numbers: Sequence[Number]) -> list[float]:
-    """Numbers as Python floats; tensors of one device and type in one transfer."""
-    floats = [0.0 if isinstance(n, Tensor) else float(n) for n in numbers]
+    """Numbers as Python floats; those of one device and type in one transfer."""
+    floats = [0.0 if is_remote(n) else float(n.item() if isinstance(n, Tensor) else n) for n in numbers]
     kinds: dict[Any, list[int]] = {}
     for i, n in enumerate(numbers):
-        if isinstance(n, Tensor):
+        if is_remote(n):
             kinds.setdefault((n.device, n.dtype), []).append(i)
     for where in kinds.values():
         for i, value in zip(where, torch.stack([numbers[i].detach() for i in where]).tolist()):
@@ -82,7 +87,7 @@ class History:
     def is_due(self) -> bool:
         """Whether to settle: each step where that costs nothing, once in a while on a GPU or with several processes."""
         numbers = [number for row in self._waiting for number in row[2:]]
-        costs = world_size() > 1 or any(isinstance(n, Tensor) and n.device.type != "cpu" for n in numbers)
+        costs = world_size() > 1 or any(map(is_remote, numbers))
         return bool(numbers) and (not costs or self.step - self._waiting[0][0] >= WINDOW)
 
     def settle(self, finite: bool) -> None:
