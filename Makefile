@@ -9,7 +9,7 @@ export DLE_PROGRESS ?= 1
 # Notebooks and tests run side by side, one file a worker.
 PYTEST := DLE_PROGRESS=0 $(BIN)/python -m pytest -n $${WORKERS:-auto} --dist loadfile
 
-.PHONY: book test check check-code run refresh steady serve oldest lock clean help
+.PHONY: book test check check-code run refresh steady bench serve oldest lock clean help
 
 book: .venv/installed ## build the website in _build/html
 	@$(BIN)/jupyter-book build -W -n --keep-going -q . >_build/book.log 2>&1 || { cat _build/book.log; exit 1; }
@@ -39,6 +39,9 @@ STEADY := OMP_NUM_THREADS=2,MKL_NUM_THREADS=2,OMP_WAIT_POLICY=PASSIVE OMP_NUM_TH
 steady: .venv/installed ## execute and compare with 2 and 4 threads and older instruction sets [NOTEBOOK=part/chapter]
 	@set -e; for setting in $(STEADY); do echo "$$setting"; env $$(echo $$setting | tr , ' ') \
 		$(PYTEST) --nbval --nbval-current-env $(if $(NOTEBOOK),book/$(NOTEBOOK).ipynb,book); done
+
+bench: .venv/installed ## time our code against the alternatives [SUBJECT=fit] [DEVICE=cuda]; STORE=1 puts it on the site
+	@$(BIN)/python -m benchmarks $(SUBJECT) $(if $(DEVICE),--device $(DEVICE)) $(if $(STORE),--store)
 
 serve: book ## read the site on http://localhost:8000
 	@$(BIN)/python -m http.server --directory _build/html --bind localhost 8000

@@ -131,7 +131,7 @@ def prepare_page(app, docname, source) -> None:
 def reread(app, env, added, changed, removed) -> set[str]:
     """Pages that are assembled from the notebooks are written anew in each build that reads one."""
     notebooks = {name for name in added | changed if env.doc2path(name).endswith(".ipynb")}
-    return {app.config.root_doc, "book/claims", "book/systems", "book/api"} if notebooks else set()
+    return {app.config.root_doc, "book/claims", "book/systems", "book/performance", "book/api"} if notebooks else set()
 
 
 def setup(app):

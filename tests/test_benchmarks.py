@@ -1,0 +1,118 @@
+"""The benchmarks compare like with like, measure a ratio that is known, and store none above 1.1 without its reason."""
+
+import json
+
+import pytest
+import torch
+
+import benchmarks.__main__ as command
+from benchmarks import harness
+from benchmarks.harness import SLOWER, Pair, measure
+
+CPU = torch.device("cpu")
+STORED = json.loads(command.RESULTS.read_text())
+ROW = {"what", "against", "microseconds", "ratio", "quartiles", "reason"}
+RUN = {"subject", "title", "device", "hardware", "torch", "threads", "pairs", "date", "command", "results"}
+
+
+def every_pair():
+    for subject in command.subjects():
+        module = command.import_module(f"benchmarks.{subject}")
+        for pair in module.pairs(CPU, tiny=True):
+            yield pytest.param(pair, id=f"{pair.what} | {pair.against}")
+
+
+def work(times: int) -> int:
+    return sum(i * i for i in range(2000 * times))
+
+
+def test_twice_the_work_takes_twice_the_time():
+    pair = Pair("two", "one", lambda: work(2), lambda: work(1), "twice the work")
+    result = measure(pair, CPU, pairs=21, seconds=0.002)
+    low, high = result["quartiles"]
+    assert 1.6 < result["ratio"] < 2.5 and low <= result["ratio"] <= high
+    ours, other = result["microseconds"]
+    assert 1.4 < ours / other < 2.8
+    assert result["reason"] == "twice the work"
+    assert measure(Pair("one", "two", pair.other, pair.ours, "none needed"), CPU, pairs=9, seconds=0)["reason"] == ""
+
+
+def test_sides_take_turns():
+    calls = []
+    pair = Pair("a", "b", lambda: calls.append("a"), lambda: calls.append("b"))
+    measure(pair, CPU, pairs=4, seconds=0)
+    assert "".join(calls)[2 * harness.WARM_UP :] == "abbaabba"
+
+
+def test_gpu_is_empty_whenever_the_clock_is_read(monkeypatch):
+    events = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append(f"sync {device}"))
+    monkeypatch.setattr(harness, "perf_counter", lambda: events.append("read") or float(len(events)))
+    harness.seconds_per_call(lambda: events.append("work"), 2, torch.device("cuda", 0))
+    assert events == ["sync cuda:0", "read", "work", "work", "sync cuda:0", "read"]
+
+
+@pytest.mark.parametrize("pair", list(every_pair()))
+def test_both_sides_do_the_same(pair):
+    torch.testing.assert_close(pair.ours(), pair.other())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("subject", command.subjects())
+def test_subject_runs_on_a_gpu(subject):
+    run = command.run(subject, torch.device("cuda", 0), tiny=True, pairs=2, seconds=0)
+    assert run["device"] == "cuda" and all(row["ratio"] > 0 for row in run["results"])
+
+
+@pytest.mark.parametrize("subject", command.subjects())
+def test_subject_runs_at_a_tiny_size(subject, capsys):
+    run = command.run(subject, CPU, tiny=True, pairs=3, seconds=0)
+    assert run.keys() == RUN and all(row.keys() == ROW for row in run["results"])
+    assert capsys.readouterr().out.count("\n") == len(run["results"]) > 0
+
+
+def test_unknown_subject_and_device_are_refused():
+    with pytest.raises(SystemExit, match=r"no subject 'lstn'. benchmarks/ has: batches, fit, optimizers"):
+        command.main(["fit", "lstn"])
+    with pytest.raises(SystemExit, match="abacus"):
+        command.main(["fit", "--device", "abacus"])
+    with pytest.raises(ValueError, match="pairs = 1: quartiles need at least 2"):
+        measure(Pair("a", "b", int, int), CPU, pairs=1)
+
+
+def test_stored_results_are_complete():
+    assert {run["subject"] for run in STORED} == set(command.subjects())
+    for run in STORED:
+        assert run.keys() == RUN and run["threads"] == 1 and run["hardware"] and run["results"]
+        names = [(row["what"], row["against"]) for row in run["results"]]
+        assert len(set(names)) == len(names)
+        for row in run["results"]:
+            assert row.keys() == ROW and min(row["microseconds"]) > 0
+            assert row["quartiles"][0] <= row["ratio"] <= row["quartiles"][1]
+        assert "/" not in run["command"] + run["hardware"]
+
+
+def test_every_stored_ratio_above_the_limit_has_a_reason():
+    assert command.unexplained(STORED) == []
+    assert all(bool(row["reason"]) == (row["ratio"] > SLOWER) for run in STORED for row in run["results"])
+
+
+def result(subject="fit", device="cpu", ratio=1.0, reason=""):
+    row = dict(what="w", against="a", microseconds=[1.0, 1.0], ratio=ratio, quartiles=[1.0, 1.5], reason=reason)
+    return dict(subject=subject, device=device, date="2026-01-01", results=[row])
+
+
+def test_store_replaces_one_subject_on_one_device(tmp_path):
+    path = tmp_path / "results.json"
+    command.store([result(), result("batches")], path)
+    command.store([result(device="cuda"), result(ratio=0.5)], path)
+    kept = {(run["subject"], run["device"]): run["results"][0]["ratio"] for run in json.loads(path.read_text())}
+    assert kept == {("batches", "cpu"): 1.0, ("fit", "cpu"): 0.5, ("fit", "cuda"): 1.0}
+
+
+def test_store_refuses_a_slower_row_without_a_reason(tmp_path):
+    path = tmp_path / "results.json"
+    with pytest.raises(SystemExit, match=r"w takes 1.3 times as long as a: make it faster, or .* benchmarks/fit.py"):
+        command.store([result(ratio=1.3)], path)
+    assert not path.exists()
+    command.store([result(ratio=1.3, reason="because")], path)
