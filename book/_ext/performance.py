@@ -49,7 +49,7 @@ def row(pair: dict, reasons: list[str]) -> list[nodes.Node]:
 
 def duration(microseconds: float) -> str:
     """Three significant digits at most: 12.3 µs, 456 µs, 7.89 ms."""
-    value, unit = (microseconds / 1000, "ms") if microseconds >= 1000 else (microseconds, "µs")
+    value, unit = (microseconds / 1000, "ms") if microseconds >= 999.5 else (microseconds, "µs")
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}\u00a0{unit}"
 
 
