@@ -126,8 +126,7 @@ class Plain:
         raise self._unknown(f"directive {{{name}}}")
 
     def _inline(self, text: str) -> str:
-        text = PLAY.sub(self._play, text)
-        return INLINE.sub(self._span, text)
+        return PLAY.sub(self._play, INLINE.sub(self._span, text))
 
     def _span(self, match: re.Match) -> str:
         if match["role"]:

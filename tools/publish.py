@@ -25,11 +25,11 @@ GITHUB = "https://github.com/"
 ADDRESS = re.compile(
     r"(?:https?://(?:[^/@\s]*@)?(?P<host>[\w.-]+(?::\d+)?)/"  # a password in the address goes no further
     r"|ssh://(?:[^/@\s]*@)?(?P<ssh>[\w.-]+)(?::\d+)?/"
-    r"|[\w.-]+@(?P<scp>[\w.-]+):/?)(?P<path>[\w.~-]+(?:/[\w.~-]+)+?)(?:\.git)?/?"
+    r"|[\w.-]+@(?P<scp>[\w.-]+):/?)(?P<path>[\w.~-]+(?:/[\w.~-]+)+)/?"
 )
 EMPTY = 'REPOSITORY = ""'
-MADE = """*The stored outputs were computed with Python {python}, torch {torch} and NumPy {numpy} in {cpu_seconds} seconds of one CPU
-thread.*"""
+MADE = """*The stored outputs were computed with Python {python}, torch {torch} and NumPy {numpy}, in {cpu_seconds} seconds of
+one CPU thread.*"""
 
 
 def address(folder: Path = ROOT) -> str:
@@ -43,7 +43,7 @@ def address(folder: Path = ROOT) -> str:
     if match is None:
         what = f"the address {found!r} is neither https nor ssh" if found else "there is no git remote called origin"
         raise SystemExit(f"Whose book is it? {what}. Set GITHUB_REPOSITORY=owner/name, or the remote.")
-    return f"https://{match['host'] or match['ssh'] or match['scp']}/{match['path']}"
+    return f"https://{match['host'] or match['ssh'] or match['scp']}/{match['path'].removesuffix('.git')}"
 
 
 def revision(folder: Path = ROOT) -> str:

@@ -16,7 +16,15 @@ from tools.site import pages
 from .conftest import git
 
 # Colab's image of August 2026, as far as the book meets it. The pair of torch is the oldest that the book supports.
-PACKAGES = ["torch==2.11.0", "torchvision==0.26.0", "numpy==2.1.3", "matplotlib==3.10.*", "ipython==7.34.0", "einops", "tqdm"]
+PACKAGES = [
+    "torch==2.11.0",
+    "torchvision==0.26.0",
+    "numpy==2.1.3",
+    "matplotlib==3.10.*",
+    "ipython==7.34.0",
+    "einops",
+    "tqdm",
+]
 PACKAGES += ["scipy", "scikit-learn", "scikit-image", "networkx", "pillow", "ipykernel", "nbclient"]
 # Seconds of CPU, as stored in the notebooks, that this test spends on whole chapters, in the book's order. Of the chapters
 # after that it runs the first cells: setup, parameters, imports. The weekly workflow runs all, in Colab's own image.
