@@ -51,9 +51,12 @@ class Labels:
         from pybtex.richtext import Text
 
         for key, entry in parse_file(str(bibliography)).entries.items():
-            names = [str(Text.from_latex(" ".join(person.last_names))) for person in entry.persons["author"]]
-            authors = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
-            self.works[key] = authors, entry.fields["year"]
+            people = entry.persons.get("author") or entry.persons.get("editor") or []
+            names = [str(Text.from_latex(" ".join(p.prelast_names + p.last_names))) for p in people] or [
+                entry.fields["title"]
+            ]
+            several = len(names) > 2 or names[-1] == "others"
+            self.works[key] = f"{names[0]} et al." if several else " and ".join(names), entry.fields["year"]
 
 
 @dataclass
@@ -105,16 +108,16 @@ class Plain:
         while body and (match := OPTION.match(body[0].strip())):
             options[match["key"]] = match["value"]
             body = body[1:]
+        if name == "math":
+            return "\n".join(["$$", *body, "$$"])
+        if name in ("code", "code-block"):
+            return "\n".join([f"```{argument}", *body, "```"])
         inner = self.convert("\n".join(body))
         if name in ADMONITIONS or name in ("admonition", "dropdown"):
             title = self._inline(argument) or name.capitalize()
             if name == "dropdown" or "dropdown" in options.get("class", ""):
                 return _folded(title, inner)
             return "\n".join(f"> {line}".rstrip() for line in [f"**{title}**", "", *inner.split("\n")])
-        if name == "math":
-            return "\n".join(["$$", *body, "$$"])
-        if name in ("code", "code-block"):
-            return "\n".join([f"```{argument}", *body, "```"])
         if name in ("exercise", "exercise-start"):
             title = f" ({self._inline(argument)})" if argument else ""
             return f"### {self._target(options.get('label'))[1]}{title}\n\n{inner}"

@@ -35,7 +35,7 @@ one CPU thread.*"""
 def address(folder: Path = ROOT) -> str:
     """The repository's address, `https://host/owner/name`; SystemExit says what is missing."""
     if name := os.environ.get("GITHUB_REPOSITORY"):
-        found = f"{os.environ.get('GITHUB_SERVER_URL') or GITHUB}/{name}".replace("//" + name, "/" + name)
+        found = f"{(os.environ.get('GITHUB_SERVER_URL') or GITHUB).rstrip('/')}/{name}"
     else:
         command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
         found = subprocess.run(command, capture_output=True, text=True).stdout.strip()

@@ -84,7 +84,9 @@ def test_site_of_a_repository():
 def test_links_lead_to_the_fork_and_nowhere_else(published, clone):
     """Every address in pages, copies and our own scripts is the fork's, or stands in the sources of the book."""
     sources = [
-        path for path in (clone / "book").rglob("*") if path.suffix in (".md", ".bib", ".ipynb", ".js", ".css", ".svg")
+        path
+        for path in (clone / "book").rglob("*")
+        if path.suffix in (".md", ".bib", ".ipynb", ".js", ".css", ".svg", ".tsv")
     ]
     known = "\n".join(path.read_text() for path in sources)
     files = [*published.rglob("*.html"), *published.rglob("*.ipynb"), *(published / "site/_sources").rglob("*.md")]
