@@ -4,21 +4,28 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-import yaml
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from pages import (
+    CLAIM,
+    PARTS,
+    bullets,
+    heading,
+    link,
+    notebooks,
+    paragraph,
+    planned,
+    question,
+    records,
+    table,
+    title,
+    write_picture,
+)
 from sphinx.errors import ExtensionError
 
-CLAIM = "application/vnd.deep-learning-executed.claim+json"
-COLUMNS = {
-    "claim": "Claim",
-    "measured": "Measured here",
-    "paper": "Paper",
-    "runs": "Seeds, scale",
-    "verdict": "Verdict",
-}
-
 CARDS = "<!-- a card for each chapter -->"
+GRID = ["::::{grid} 1 1 2 2", ":gutter: 3"]
+COLUMNS = {"Claim": 34, "Measured here": 28, "Paper": 18, "Seeds, scale": 10, "Verdict": 10}
 MADE = """:::{{admonition}} How this page was made
 :class: measured
 The code on this page computed every output on it: {cpu_seconds} seconds of one CPU thread, {peak_megabytes:,} MB of memory at
@@ -26,44 +33,24 @@ the peak, {bytes_downloaded} bytes downloaded; Python {python}, torch {torch}, N
 :::"""
 
 
-def notebooks(app) -> dict[str, dict]:
-    """Every notebook of `_toc.yml`: document name to parsed JSON, in the book's order."""
-    parts = yaml.safe_load(Path(app.srcdir, "_toc.yml").read_text())["parts"]
-    names = [chapter["file"] for part in parts for chapter in part["chapters"]]
-    paths = {name: Path(app.srcdir, f"{name}.ipynb") for name in names}
-    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-
-
-def records(notebook: dict) -> list[dict]:
-    """The claims that a notebook's stored outputs hold, in the order of the page."""
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    return [output["data"][CLAIM] for output in outputs if CLAIM in output.get("data", {})]
-
-
-def title(notebook: dict) -> str:
-    return "".join(notebook["cells"][0]["source"]).splitlines()[0].lstrip("# ")
-
-
-def picture(notebook: dict) -> str:
-    """The first figure of a notebook, as base64."""
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    return next(o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})).replace("\n", "")
-
-
-def question(notebook: dict) -> str:
-    """The first paragraph under the title."""
-    paragraphs = "".join(notebook["cells"][0]["source"]).split("\n\n")
-    return " ".join(paragraphs[1].split())
-
-
 def cards(app) -> str:
-    """A grid with a card for each chapter: the picture that it made, its title, its question."""
-    grid = ["::::{grid} 1 1 2 2", ":gutter: 3"]
-    for name, notebook in notebooks(app).items():
-        grid += ["", f":::{{grid-item-card}} {title(notebook)}", f":link: /{name}", ":link-type: doc"]
-        grid += [f":img-bottom: data:image/png;base64,{picture(notebook)}", ":img-alt: The chapter's first figure."]
-        grid += ["", question(notebook), ":::"]
-    return "\n".join([*grid, "::::"])
+    """Each part with a card for each chapter (the picture that it made, its title, its question), then the planned parts."""
+    text, later = [], []
+    for part, name in PARTS.items():
+        pages = {page: nb for page, nb in notebooks(app).items() if page.startswith(f"book/{part}/")}
+        to_come = ", ".join(heading(chapter) for chapter in planned(app)[part])
+        if not pages:
+            later += [f":::{{grid-item-card}} {name}", to_come, ":::", ""]
+            continue
+        text += ["", f"### {name}", "", *GRID]
+        for page, notebook in pages.items():
+            picture = f"_build/cards/{page.removeprefix('book/')}.webp"
+            write_picture(notebook, Path(app.srcdir, picture))
+            text += ["", f":::{{grid-item-card}} {title(notebook)}", f":link: /{page}", ":link-type: doc"]
+            text += [f":img-bottom: /{picture}", ":img-alt: The chapter's first figure."]
+            text += ["", question(notebook), ":::"]
+        text += ["::::", "", f"*To come:* {to_come}." if to_come else ""]
+    return "\n".join([*text, "", "### To come", "", *GRID, "", *later, "::::"])
 
 
 class Claims(Directive):
@@ -97,41 +84,26 @@ def summary(found) -> nodes.paragraph:
         for record in claims:
             count[record["verdict"]] += 1
     verdicts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(count.items(), key=lambda kv: -kv[1]))
-    return nodes.paragraph("", f"{sum(count.values())} claims in {len(found)} chapters: {verdicts}.")
+    return paragraph(f"{sum(count.values())} claims in {len(found)} chapters: {verdicts}.")
 
 
-def chapter(app, docname, name, heading, claims) -> nodes.section:
+def chapter(app, docname, name, words, claims) -> nodes.section:
     section = nodes.section(ids=[f"claims-{name.rpartition('/')[2].replace('_', '-')}"])
     page = app.builder.get_relative_uri(docname, name)
-    section += nodes.title("", "", nodes.reference("", heading, refuri=page, internal=True))
-    section += table([row(record, f"{page}#claim-{record['id']}") for record in claims])
+    section += nodes.title("", "", link(words, page))
+    section += table(COLUMNS, [row(record, f"{page}#claim-{record['id']}") for record in claims])
     return section
 
 
-def row(record: dict, link: str) -> dict[str, nodes.Node]:
-    figures = nodes.bullet_list(classes=["figures"])
-    for name, value in record["measured"]:
-        figures += nodes.list_item("", nodes.paragraph("", "", nodes.Text(f"{name}: "), nodes.strong("", value)))
-    runs = f"{record['seeds']} seed{'s' * (record['seeds'] > 1)}, {record['scale']}"
-    return {
-        "claim": nodes.paragraph("", "", nodes.reference("", record["text"], refuri=link, internal=True)),
-        "measured": figures,
-        "paper": nodes.paragraph("", record["paper"]),
-        "runs": nodes.paragraph("", runs),
-        "verdict": nodes.paragraph("", "", nodes.strong("", record["verdict"])),
-    }
-
-
-def table(rows: list[dict[str, nodes.Node]]) -> nodes.table:
-    group = nodes.tgroup(cols=len(COLUMNS))
-    group += [nodes.colspec(colwidth=width) for width in (34, 28, 18, 10, 10)]
-    group += nodes.thead("", _row({key: nodes.paragraph("", name) for key, name in COLUMNS.items()}))
-    group += nodes.tbody("", *(_row(cells) for cells in rows))
-    return nodes.table("", group, classes=["claims"])
-
-
-def _row(cells: dict[str, nodes.Node]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", cells[key], classes=[key]) for key in COLUMNS))
+def row(record: dict, target: str) -> list[nodes.Node]:
+    figures = [paragraph(f"{name}: ", nodes.strong("", value)) for name, value in record["measured"]]
+    return [
+        paragraph(link(record["text"], target)),
+        bullets(figures),
+        paragraph(record["paper"]),
+        paragraph(f"{record['seeds']} seed{'s' * (record['seeds'] > 1)}, {record['scale']}"),
+        paragraph(nodes.strong("", record["verdict"])),
+    ]
 
 
 def prepare_page(app, docname, source) -> None:
@@ -150,14 +122,16 @@ def prepare_page(app, docname, source) -> None:
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(CLAIM, None)
-    notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": MADE.format(**measured)})
+    notebook["cells"].append(
+        {"cell_type": "markdown", "id": "measured", "metadata": {}, "source": MADE.format(**measured)}
+    )
     source[0] = json.dumps(notebook)
 
 
 def reread(app, env, added, changed, removed) -> set[str]:
-    """The landing page and the ledger change with any notebook: they are written anew in each build that reads one."""
+    """Pages that are assembled from the notebooks are written anew in each build that reads one."""
     notebooks = {name for name in added | changed if env.doc2path(name).endswith(".ipynb")}
-    return {app.config.root_doc, "book/claims"} if notebooks else set()
+    return {app.config.root_doc, "book/claims", "book/systems", "book/api"} if notebooks else set()
 
 
 def setup(app):

@@ -1,16 +1,22 @@
 """The built site, read as a reader reads it: in a browser, wide, on a phone and in the dark, from a folder."""
 
+import gzip
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urlparse
 
 import nbformat
 import pytest
+from fontTools.ttLib import TTFont
 
-from tools.notebooks import chapters
+from helpers.notebook import CLAIM_MIME
+from tools.notebooks import ROOT, chapters
 from tools.site import HTML, pages
 
-CLAIM = "application/vnd.deep-learning-executed.claim+json"
+MAXIMUM_WIRE = 1_000_000  # bytes
 
 
 class Page(HTMLParser):
@@ -53,7 +59,9 @@ def test_every_claim_stands_in_the_ledger():
     ledger = (HTML / "book/claims.html").read_text()
     for path in chapters():
         cells = nbformat.read(path, as_version=4).cells
-        records = [o["data"][CLAIM] for c in cells for o in c.get("outputs", []) if CLAIM in o.get("data", {})]
+        records = [
+            o["data"][CLAIM_MIME] for c in cells for o in c.get("outputs", []) if CLAIM_MIME in o.get("data", {})
+        ]
         assert records, f"{path.stem} claims nothing"
         for record in records:
             assert f'{path.parent.name}/{path.stem}.html#claim-{record["id"]}"' in ledger
@@ -102,3 +110,69 @@ def test_theme_button_changes_the_theme(browser):
         seen.add(page.evaluate("document.documentElement.dataset.theme"))
     assert seen == {"light", "dark"}
     page.context.close()
+
+
+class Compressed(SimpleHTTPRequestHandler):
+    """Serves the site as its hosts do: text with gzip, everything else as it is."""
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            return self.send_error(404)
+        body, text = path.read_bytes(), path.suffix in (".html", ".css", ".js", ".svg", ".json")
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        if text:
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address():
+    server = ThreadingHTTPServer(("localhost", 0), partial(Compressed, directory=str(HTML)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", [*pages(), "search"])
+def test_page_weighs_at_most_a_megabyte_on_the_wire(browser, address, name, record_property):
+    page = browser.new_context().new_page()
+    session, received = page.context.new_cdp_session(page), []
+    session.send("Network.enable")
+    session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
+    page.goto(f"{address}/{name}.html", wait_until="networkidle")
+    page.context.close()
+    record_property("kilobytes", round(sum(received) / 1000))
+    assert len(received) > 10
+    assert sum(received) <= MAXIMUM_WIRE
+
+
+@pytest.mark.browser
+def test_every_icon_is_in_the_small_font(browser):
+    (fonts,) = HTML.glob("_static/vendor/fontawesome/*/webfonts")
+    drawn = {code for font in fonts.glob("*.woff") for code in TTFont(font).getBestCmap()}
+    page = browser.new_page()
+    page.goto((HTML / "book/foundations/optimizers.html").as_uri())
+    icons = page.evaluate("""
+        [...document.querySelectorAll("[class*='fa-']")]
+            .map(icon => getComputedStyle(icon, "::before").content)
+            .filter(content => content.length > 2)
+            .map(content => content.codePointAt(1))""")
+    page.close()
+    assert len(set(icons)) > 5
+    assert set(icons) <= drawn
+    assert sum(font.stat().st_size for font in fonts.glob("*.woff")) < 20_000
+
+
+def test_the_folder_can_be_copied_elsewhere():
+    files = [file for file in HTML.rglob("*") if file.suffix in (".html", ".js", ".css", ".json", ".ipynb")]
+    assert len(files) > 50
+    assert [file.name for file in files if str(ROOT) in file.read_text()] == []

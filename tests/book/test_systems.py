@@ -1,0 +1,98 @@
+"""The index of systems and the pages of the code say what the code, the tests and the notebooks say."""
+
+import csv
+import html
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tools.notebooks import BOOK, ROOT, chapters
+from tools.site import HTML
+
+WRITTEN = [f"{path.parent.name}/{path.stem}" for path in chapters()]
+with (BOOK / "systems.tsv").open() as file:
+    ROWS = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+@pytest.fixture(scope="module")
+def extension():
+    """The Sphinx extension, which is no package: its folder is on the path while the site is built."""
+    sys.path.insert(0, str(BOOK / "_ext"))
+    import systems
+
+    sys.path.remove(str(BOOK / "_ext"))
+    return systems
+
+
+def test_every_system_of_a_written_chapter_has_code_and_a_claim():
+    missing = [row["system"] for row in ROWS if row["chapter"] in WRITTEN and not (row["code"] and row["claims"])]
+    assert missing == []
+    assert set(WRITTEN) <= {row["chapter"] for row in ROWS}
+
+
+def test_nothing_is_said_of_a_planned_chapter():
+    assert [row["system"] for row in ROWS if row["chapter"] not in WRITTEN and (row["code"] or row["claims"])] == []
+
+
+@pytest.mark.parametrize("chapter", WRITTEN)
+def test_the_code_of_every_system_is_tested(chapter):
+    part, stem = chapter.split("/")
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / part).glob(f"test_{stem}*.py"))
+    names = {name for row in ROWS if row["chapter"] == chapter for name in row["code"].split()}
+    names = {name.split(".")[-1] for name in names if not name.startswith("torch.")}
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", tests)] == []
+
+
+def test_page_shows_every_system_and_every_verdict():
+    page = html.unescape((HTML / "book/systems.html").read_text())
+    for row in ROWS:
+        assert row["system"] in page
+        for claim in row["claims"].split():
+            assert f'{row["chapter"]}.html#claim-{claim}"' in page
+    assert page.count("did not reproduce</strong>") >= 3
+
+
+def test_a_claim_that_no_page_makes_stops_the_build(extension):
+    row = dict(chapter="foundations/optimizers", system="Adam", paper="-", code="Adam", claims="adam-always-wins")
+    with pytest.raises(Exception, match="Adam: foundations/optimizers makes no claim called adam-always-wins"):
+        extension._cells(row, row["chapter"], "page.html", "api.html", {"adam-first-step": {}})
+
+
+def test_a_name_that_the_chapter_lacks_stops_the_build(extension):
+    with pytest.raises(AttributeError, match="Adamant"):
+        extension._code("Adamant", "foundations/optimizers", "api.html")
+
+
+def test_imports_of_a_notebook_are_found_by_name_and_through_a_module(extension):
+    source = "from helpers.data import digits as d\nfrom helpers.convnets import output_size as sizes\nsizes.union(1)"
+    notebook = {"cells": [{"cell_type": "code", "source": source}, {"cell_type": "markdown", "source": "helpers.x"}]}
+    found = {"helpers.data.digits", "helpers.convnets.output_size", "helpers.convnets.output_size.union"}
+    assert extension.imported(notebook) == found
+
+
+def test_every_function_of_a_chapter_leads_to_the_chapter(extension):
+    page = (HTML / "book/api.html").read_text()
+    entries = dict(zip(*[iter(re.split(r'<dt class="sig[^>]* id="(helpers\.[\w.]+)">', page)[1:])] * 2, strict=True))
+    for chapter in WRITTEN:
+        module = "helpers." + chapter.replace("/", ".") + "."
+        public = [name for name in entries if name.startswith(module) and "." not in name.removeprefix(module)]
+        assert public
+        silent = [name for name in public if "Taught in" not in entries[name] and name.split(".")[-1].islower()]
+        assert silent == []
+        assert all(f"{Path(chapter).name}.html" in entries[name] for name in public if "Taught in" in entries[name])
+    assert "Used in" in entries["helpers.training.fit"]
+
+
+def test_an_object_is_found_under_the_package_that_passes_it_on(extension):
+    names = {"helpers.data.digits", "helpers.data.glyphs.glyphs"}
+    assert extension._among("helpers.data.glyphs", names)
+    assert not extension._among("helpers.plotting.digits", names)
+
+
+def test_planned_chapters_have_readable_titles(extension):
+    app = SimpleNamespace(srcdir=ROOT)
+    titles = [extension.heading(row["chapter"]) for row in extension.systems(app)]
+    assert all(title[0].isupper() and "_" not in title for title in titles)
