@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,13 @@ def bare(tmp_path_factory):
     return environment(tmp_path_factory.mktemp("bare") / "env")
 
 
+@pytest.fixture
+def colab(tmp_path):
+    """A Python with Colab's packages. It takes gigabytes, so it goes when the test is over."""
+    yield environment(tmp_path / "env", *PACKAGES)
+    shutil.rmtree(tmp_path / "env")
+
+
 def environment(folder: Path, *packages: str) -> Path:
     """A new virtual environment with pip and these packages; return its Python."""
     uv = [str(Path(sys.executable).with_name("uv"))]
@@ -78,18 +86,17 @@ def test_setup_refuses_another_package_of_that_name(bare, tmp_path, form):
 
 
 @pytest.mark.notebooks
-def test_published_notebooks_run_on_colab(clone, tmp_path):
+def test_published_notebooks_run_on_colab(clone, colab, tmp_path):
     bare_clone = tmp_path / "origin.git"
     git(clone, "clone", "-q", "--bare", str(clone), str(bare_clone))
     commit = git(clone, "rev-parse", "HEAD")
     copies = write_copies(f"file://{bare_clone}", tmp_path / "copies", commit)
     for copy in copies:
         assert f'REPOSITORY = "file://{bare_clone}@{commit}"' in nbformat.read(copy, as_version=4).cells[1].source
-    python = environment(tmp_path / "env", *PACKAGES)
     names = [page.removeprefix("book/") for page in pages() if (ROOT / f"{page}.ipynb").exists()]
     whole, rest = within_budget(names)
     assert whole and sorted(whole + rest) == sorted(f"{path.parent.name}/{path.stem}" for path in chapters())
-    first = run(python, tmp_path, *whole)
+    first = run(colab, tmp_path, *whole)
     for name in whole:
         cells = nbformat.read(ROOT / f"book/{name}.ipynb", as_version=4).cells
         assert first["ran"][name.partition("/")[2]] == sum(cell.cell_type == "code" for cell in cells)
@@ -97,7 +104,7 @@ def test_published_notebooks_run_on_colab(clone, tmp_path):
     assert {"deep-learning-executed", "jaxtyping"} <= first["added"].keys()
     assert not {"torch", "numpy", "myst-nb", "papermill"} & first["added"].keys()
     if rest:
-        assert run(python, tmp_path, "--first", str(FIRST), *rest)["changed"] == {}
+        assert run(colab, tmp_path, "--first", str(FIRST), *rest)["changed"] == {}
 
 
 def within_budget(names: list[str]) -> tuple[list[str], list[str]]:
