@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("notebooks", nargs="*", help="part/chapter; all of the folder when none is named")
     parser.add_argument("--first", type=int, help="run so many code cells of each, and not all")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # `--first` may stand between the folder and the names
     paths = [options.folder / f"book/{name}.ipynb" for name in options.notebooks]
     paths = paths or sorted(options.folder.rglob("*.ipynb"))
     if not paths:
