@@ -9,7 +9,7 @@ export DLE_PROGRESS ?= 1
 # Notebooks and tests run side by side, one file a worker.
 PYTEST := DLE_PROGRESS=0 $(BIN)/python -m pytest -n $${WORKERS:-auto} --dist loadfile
 
-.PHONY: book test check check-code run refresh steady bench serve oldest lock clean help
+.PHONY: book test check check-code run refresh steady bench publish serve oldest newest lock clean help
 
 book: .venv/installed ## build the website in _build/html
 	@$(BIN)/jupyter-book build -W -n --keep-going -q . >_build/book.log 2>&1 || { cat _build/book.log; exit 1; }
@@ -19,7 +19,7 @@ test: check-code book ## prove everything: code, notebooks (re-executed and comp
 	$(PYTEST) --nbval --nbval-current-env tests book
 
 check: check-code book ## everything that needs no execution of a notebook, within a minute
-	$(PYTEST) tests
+	$(PYTEST) -m 'not notebooks' tests
 
 check-code: .venv/installed
 	$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
@@ -43,6 +43,9 @@ steady: .venv/installed ## execute and compare with 2 and 4 threads and older in
 bench: .venv/installed ## time our code against the alternatives [SUBJECT=fit] [DEVICE=cuda]; STORE=1 puts it on the site
 	@$(BIN)/python -m benchmarks $(SUBJECT) $(if $(DEVICE),--device $(DEVICE)) $(if $(STORE),--store)
 
+publish: .venv/installed ## write the site and the Colab copies, with this repository's address, in _build/publish
+	@$(BIN)/python -m tools.publish
+
 serve: book ## read the site on http://localhost:8000
 	@$(BIN)/python -m http.server --directory _build/html --bind localhost 8000
 
@@ -51,6 +54,9 @@ oldest: .venv/installed ## the unit tests with the oldest versions that pyprojec
 	VIRTUAL_ENV=_build/oldest $(BIN)/uv pip install -q --no-config --resolution lowest-direct -e . pytest==9.2.0 pytest-xdist==3.8.0 \
 		hypothesis==6.170.15 beartype==0.23.1 nbval==0.11.0 nbformat==5.11.1 nbclient==0.11.0 ipykernel==7.4.0
 	DLE_PROGRESS=0 _build/oldest/bin/python -m pytest -n $${WORKERS:-auto} --dist loadfile tests --ignore tests/book
+
+newest: .venv/installed ## put the newest releases into .venv, without the lock; `rm -r .venv` goes back to it
+	$(BIN)/uv pip install -q --no-config --upgrade -e '.[book,test]'
 
 lock: .venv/installed ## write requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \

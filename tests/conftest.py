@@ -24,6 +24,7 @@ def chromium() -> str | None:
 def pytest_configure(config):
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
     config.addinivalue_line("markers", "browser: needs a Chromium")
+    config.addinivalue_line("markers", "notebooks: executes chapters of the book")
 
 
 def pytest_runtest_setup(item):
