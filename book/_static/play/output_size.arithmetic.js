@@ -103,7 +103,7 @@
     }, { jump: 1, offset: 0 });
   }
 
-  const WORK = 20000; // taps of one layer that `extent` follows
+  const WORK = 2000; // taps of one layer that `extent` follows
 
   /* First and last pixel that this output sees, as if every layer's input went on for ever, so with the padding:
      null when it sees none, [NaN, NaN] when that would take too long to find out. */

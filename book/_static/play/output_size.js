@@ -12,7 +12,7 @@
 
   const KINDS = { conv: "convolution", pool: "pooling", transposed: "transposed" };
   const NUMBERS = { // label, least, most
-    kernel: ["Kernel", 1, 64],
+    kernel: ["Kernel", 1, 32],
     stride: ["Stride", 1, 32],
     padding: ["Padding", 0, 64],
     dilation: ["Dilation", 1, 32],
@@ -24,7 +24,7 @@
     transposed: ["kernel", "stride", "padding", "output_padding", "dilation"],
   };
   const PLAIN = { kernel: 3, stride: 1, padding: 0, dilation: 1, output_padding: 0, ceil_mode: false };
-  const LARGEST = 2048; // input pixels
+  const LARGEST = { size: 1024, output: 4096 };
   const MOST = 24; // layers
 
   const conv = (kernel, settings = {}) => ({ ...PLAIN, kind: "conv", kernel, ...settings });
@@ -35,7 +35,7 @@
   };
   const PRESETS = {
     three: ["three 3x3", 16, [conv(3), conv(3), conv(3)]],
-    stride: ["the first with stride 2", 24, [conv(3, { stride: 2 }), conv(3), conv(3)]],
+    stride: ["stride 2 first", 24, [conv(3, { stride: 2 }), conv(3), conv(3)]],
     dilated: ["dilations 1, 2, 4, 8", 40, [1, 2, 4, 8].map((d) => conv(3, { padding: d, dilation: d }))],
     alexnet: ["AlexNet's CONV1", 227, [conv(11, { stride: 4 })]],
     vgg16: ["VGG16", 224, [2, 2, 3, 3, 3].flatMap((depth) => [...Array(depth).fill(conv(3, { padding: 1 })), pool(2)])],
@@ -49,12 +49,14 @@
   const breadth = ({ size: most, least }) => (
     Number.isNaN(most) ? "varies" : most === least ? String(most) : `${least} to ${most}`);
 
+  const typed = (value) => (Number.isNaN(value) ? "?" : minus(value));
+
   /* A layer in words: what differs from the plainest is said. */
   function words(layer) {
     const told = APPLY[layer.kind].slice(1).filter((name) => layer[name] !== PLAIN[name]);
     const said = told.map((name) => (
-      name === "ceil_mode" ? "ceil" : `${NUMBERS[name][0].toLowerCase()}\u00a0${minus(layer[name])}`));
-    return [`${KINDS[layer.kind]}\u00a0${minus(layer.kernel)}`, ...said].join(", ");
+      name === "ceil_mode" ? "ceil" : `${NUMBERS[name][0].toLowerCase()}\u00a0${typed(layer[name])}`));
+    return [`${KINDS[layer.kind]}\u00a0${typed(layer.kernel)}`, ...said].join(", ");
   }
 
   /* The formula of the output size, with the numbers in it. */
@@ -83,10 +85,9 @@
   }
 
   /* What one cell sees, in words. */
-  function sight({ sizes, stack, level, cell }) {
-    const below = stack.slice(0, level);
-    const field = extent(below, cell);
-    const pixels = sees(sizes, below, cell)[0].real;
+  function sight({ stack, level, cell, seen }) {
+    const field = extent(stack.slice(0, level), cell);
+    const pixels = seen[0].real;
     if (!field) return "sees nothing of the input: no copy of the kernel reaches it.";
     if (!pixels.length) return "sees only padding.";
     const [low, high] = [pixels[0], pixels[pixels.length - 1]];
@@ -131,7 +132,7 @@
 
     // Controls
 
-    const size = numberInput(`${id}-size`, state.size, 1, LARGEST, (value) => {
+    const size = numberInput(`${id}-size`, state.size, 1, LARGEST.size, (value) => {
       state.size = value;
       update();
     });
@@ -261,12 +262,12 @@
       state.error = null;
       try {
         atLeast(1, { size: state.size });
-        most("size", state.size, LARGEST);
+        most("size", state.size, LARGEST.size);
         state.sizes.push(state.size);
         for (const layer of layers()) {
           for (const [key, [, , limit]] of Object.entries(NUMBERS)) most(key, layer[key], limit);
           const output = outputSize(state.sizes[state.sizes.length - 1], layer);
-          most("output", output, 1e6);
+          most("output", output, LARGEST.output);
           state.sizes.push(output);
         }
       } catch (error) {
@@ -278,10 +279,10 @@
     function update() {
       follow();
       const stack = layers();
+      const fields = state.sizes.map((_, i) => receptiveField(stack.slice(0, i)));
       state.entries.forEach((entry, i) => {
         const output = state.sizes[i + 1];
-        const field = output && receptiveField(stack.slice(0, i + 1));
-        const before = output && receptiveField(stack.slice(0, i));
+        const [before, field] = [fields[i], fields[i + 1]];
         const failed = state.error && state.error.place === i + 1;
         entry.show(i + 1);
         const shown = output ? [output, breadth(field), tidy(field.jump), tidy(field.offset)] : heads.slice(1).fill("\u2013");
@@ -301,7 +302,9 @@
       if (last < 1) return say();
       const level = clamp(state.level, 1, last);
       state.cell = clamp(state.cell, 0, state.sizes[level] - 1);
-      const now = { sizes: state.sizes, stack: layers(), level, cell: state.cell };
+      const stack = layers();
+      const seen = sees(state.sizes, stack.slice(0, level), state.cell);
+      const now = { sizes: state.sizes, stack, level, cell: state.cell, seen };
       cells.draw(now);
       say(now);
     }

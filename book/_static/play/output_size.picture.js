@@ -1,11 +1,11 @@
 /* The picture of a stack of layers: a row of cells for each level, the input at the bottom, and what one cell sees.
 
-   DLE.output_size.picture(id, pick) returns {node, draw}. draw({sizes, stack, level, cell}) shows the chosen cell, `level`
-   being the number of layers below it; pick(level, cell) is called when the reader chooses another. */
+   DLE.output_size.picture(id, pick) returns {node, draw}. draw({sizes, stack, level, cell, seen}) shows the chosen cell:
+   `level` is the number of layers below it, `seen` what it sees; pick(level, cell) is called when the reader chooses another. */
 (function () {
   "use strict";
 
-  const { bothSides, leftSide, taps, grid, extent, sees } = window.DLE.output_size;
+  const { bothSides, leftSide, taps, grid, extent } = window.DLE.output_size;
   const { element, shape, clamp, minus, round } = window.DLE.play;
 
   const SHORT = { conv: "conv", pool: "pool", transposed: "transp." };
@@ -103,7 +103,8 @@
       return [shape("path", { class: "play-funnel", d: `M${outline.join("L")}z` })];
     }
 
-    function row(level, seen) {
+    function row(level) {
+      const { seen } = now;
       const n = now.sizes[level];
       const [before, behind] = zerosAround(level < view.top && now.stack[level]);
       const zeros = [...inView(level, -before, -1), ...inView(level, n, n - 1 + behind)];
@@ -129,8 +130,7 @@
     function draw(what) {
       now = what;
       look();
-      const { sizes, stack, level, cell } = now;
-      const seen = sees(sizes, stack.slice(0, level), cell);
+      const { sizes, stack, level, cell, seen } = now;
       const height = toY(0) + view.height + AXIS;
       svg.setAttribute("viewBox", `0 0 ${view.width} ${height}`);
       svg.setAttribute("height", height);
@@ -142,7 +142,7 @@
       const names = sizes.map((_, i) => shape("text",
         { x: 0, y: toY(i) + view.height / 2 + 4, class: i === level ? "play-now" : "" },
         i ? `${i} ${SHORT[stack[i - 1].kind]}` : "input"));
-      sizes.forEach((_, i) => inside.append(...row(i, seen)));
+      sizes.forEach((_, i) => inside.append(...row(i)));
       drawn.replaceChildren(
         shape("clipPath", { id: `${id}-clip` }, shape("rect", { x: GUTTER, y: 0, width: view.width - GUTTER, height })),
         inside, ...names, ...axis());
