@@ -93,6 +93,7 @@ def test_fields_match_python(reader):
                     layer["kind"] = "conv"
         expected = {"size": field.size, "least": field.size, "jump": field.jump, "offset": field.offset}
         assert play.call("receptiveField", layers) == expected, stack
+        assert play.call("grid", layers) == {"jump": field.jump, "offset": field.offset}, stack
         for output in (0, 1, 7):
             assert play.call("extent", layers, output) == list(field.extent(output)), stack
 
@@ -185,6 +186,21 @@ def test_fields_behind_transposed_layers_are_torchs(reader):
         differ += min(sizes) < max(sizes)
         assert field["offset"] == pytest.approx(sum(centres) / len(centres)), layers
     assert differ >= 10
+
+
+def test_a_transposed_layers_cells_lie_evenly_over_its_input(reader):
+    """Cut alike on both sides, its output and its input have the same middle; a pixel has `stride` cells."""
+    draw, play = random.Random(4), reader()
+    for _ in range(30):
+        size, kernel, stride, dilation = (draw.randint(1, 6) for _ in range(4))
+        layer = {"kernel": kernel, "stride": stride, "padding": draw.randint(0, kernel // 2), "dilation": dilation}
+        try:
+            cells = conv_transpose_output_size(size, **layer)
+        except ValueError:
+            continue
+        grid = play.call("grid", [{"kind": "transposed", **layer}])
+        assert grid["jump"] == pytest.approx(1 / stride)
+        assert grid["offset"] + grid["jump"] * (cells - 1) / 2 == pytest.approx((size - 1) / 2), layer
 
 
 def rows(play):
@@ -330,42 +346,47 @@ def test_the_arrows_move_the_chosen_cell(reader):
     assert cell.get_attribute("aria-valuetext").endswith("of layer 3")
 
 
-def drawn_boxes(play, kind):
-    """Left and right ends of the boxes of a kind, in pixels of the input, from the lowest row."""
-    axis = play.page.locator(".play-tick").all()
-    ticks = [float(tick.get_attribute("d")[1:].split(",")[0]) for tick in axis]
+def scale(play):
+    """From a place in the picture to the pixel of the input that the axis shows there."""
+    ticks = play.page.locator(".play-tick").evaluate_all("nodes => nodes.map(node => node.getAttribute('d'))")
     text = play.page.locator(".play-picture text[text-anchor]").all_text_contents()
-    numbers = [int(word.replace("−", "-")) for word in text]
-    unit = (ticks[-1] - ticks[0]) / (numbers[-1] - numbers[0])
-    paths = play.page.locator(f".play-picture path[class='{kind}']").evaluate_all(
-        "nodes => nodes.map(node => node.getAttribute('d'))"
-    )
-    boxes = [re.findall(r"M([-\d.]+),([-\d.]+)h([-\d.]+)v", path) for path in paths]
-    lowest = max(float(y) for path in boxes for _, y, _ in path)
-    return [
-        tuple((float(x) + edge - ticks[0]) / unit + numbers[0] for edge in (0, float(wide)))
-        for path in boxes
-        for x, y, wide in path
-        if float(y) == lowest
-    ]
+    places, numbers = [float(d[1:].split(",")[0]) for d in ticks], [int(t.replace("−", "-")) for t in text]
+    unit = (places[-1] - places[0]) / (numbers[-1] - numbers[0])
+    return lambda x: (x - places[0]) / unit + numbers[0]
+
+
+def drawn_pixels(play, kind):
+    """The pixels of the boxes of a kind in the lowest row, which is the input."""
+    paths = play.page.locator(f".play-picture path[class='{kind}']")
+    paths = paths.evaluate_all("nodes => nodes.map(node => node.getAttribute('d'))")
+    boxes = [box for path in paths for box in re.findall(r"M([-\d.]+),([-\d.]+)h([-\d.]+)v", path)]
+    lowest = max(float(y) for _, y, _ in boxes)
+    return [round(scale(play)(float(x) + float(wide) / 2)) for x, y, wide in boxes if float(y) == lowest]
+
+
+def chosen_pixel(play):
+    """The pixel that lies below the middle of the chosen cell."""
+    x, wide = (float(play.page.get_attribute(".play-chosen", name)) for name in ("x", "width"))
+    return scale(play)(x + wide / 2)
 
 
 @pytest.mark.parametrize("width", [780, 390])
 def test_the_picture_fills_the_field(reader, width):
     play = reader('data-preset="stride"', width=width)
     first, last = receptive_field([(3, 2), (3,), (3,)]).extent(3)
-    assert [round((a + b) / 2) for a, b in drawn_boxes(play, "play-cell play-seen")] == [*range(first, last + 1)]
+    assert drawn_pixels(play, "play-cell play-seen") == [*range(first, last + 1)]
     press(play, "AlexNet's CONV1")
     play.page.get_by_role("slider").focus()
     for key, output in (("End", 54), ("Home", 0), ("PageUp", 10)):
         play.page.keyboard.press(key)
         first, last = receptive_field([(11, 4)]).extent(output)
-        assert [round((a + b) / 2) for a, b in drawn_boxes(play, "play-cell play-seen")] == [*range(first, last + 1)]
+        assert drawn_pixels(play, "play-cell play-seen") == [*range(first, last + 1)]
+        assert chosen_pixel(play) == pytest.approx((first + last) / 2, abs=0.2)
     press(play, "dilations 1, 2, 4, 8")
     play.page.get_by_role("slider").focus()
     play.page.keyboard.press("Home")
     assert "sees 16 pixels, 0 to 15. Its field of 31, from −15 to 15, ends in the padding." in play.verdict()
-    assert [round((a + b) / 2) for a, b in drawn_boxes(play, "play-zero play-seen")] == [-1]
+    assert drawn_pixels(play, "play-zero play-seen") == [-1]
 
 
 def test_pointer_and_finger_choose_a_cell(reader):
