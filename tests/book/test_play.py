@@ -1,6 +1,5 @@
-"""The figures that the reader plays with: their arithmetic is torch's, and hands, keys and phones can work them."""
+"""The bowl that the reader plays with: its arithmetic is torch's, and hands, keys and phones can work it."""
 
-import json
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +14,7 @@ OPTIMIZERS = {
     "adam": lambda p, lr, momentum: torch.optim.Adam(p, lr, (momentum, 0.999)),
 }
 START = [-2.6, 1.7]
+FIGURE = "optimizers", "momentum-bowl"
 
 pytestmark = pytest.mark.browser
 
@@ -32,58 +32,9 @@ def walk(method, lr, momentum, kappa, start, steps):
     return torch.tensor(points, dtype=torch.float64)
 
 
-class Reader:
-    """A page with figures, and what a reader can do and see there."""
-
-    def __init__(self, browser, folder, *figures, width=780, **options):
-        html = (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>play</title>'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<link rel="stylesheet" href="{(STATIC / "play.css").as_uri()}">'
-            f'<script defer src="{(STATIC / "optimizers.js").as_uri()}"></script></head><body>'
-            + "".join(f'<div class="play" data-play="momentum-bowl" {f}><p>A still.</p></div>' for f in figures)
-            + "</body></html>"
-        )
-        (folder / "page.html").write_text(html)
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        self.page = self.context.new_page()
-        self.screen = self.context.new_cdp_session(self.page)
-        self.complaints = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto((folder / "page.html").as_uri())
-
-    def call(self, function, *arguments):
-        return self.page.evaluate(f"DLE.optimizers.{function}(...{json.dumps(arguments)})")
-
-    def verdict(self):
-        return self.page.text_content(".play-verdict")
-
-    def outputs(self):
-        return self.page.locator(".play-slider output").all_text_contents()
-
-    def place(self, name):
-        box = self.page.locator(name).bounding_box()
-        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-    def finger(self, kind, *points):
-        """A touch event from the screen, through the browser's own gesture recognition."""
-        touches = [{"x": x, "y": y} for x, y in points]
-        self.screen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
-
-
-@pytest.fixture
-def reader(browser, tmp_path):
-    readers = []
-
-    def open_page(*figures, **options):
-        readers.append(Reader(browser, tmp_path, *figures or [""], **options))
-        return readers[-1]
-
-    yield open_page
-    for reader in readers:
-        reader.context.close()
-        assert not reader.complaints
+def outputs(play):
+    """What the sliders show."""
+    return play.page.locator(".play-slider output").all_text_contents()
 
 
 def test_paths_match_torch(reader):
@@ -163,14 +114,14 @@ def test_divergence_at_the_border(reader):
 
 def test_keys_change_the_outputs(reader):
     play = reader()
-    before = play.outputs(), play.verdict()
+    before = outputs(play), play.verdict()
     assert before[0] == ["1.60", "0.60", "20"] and "27 steps" in before[1]
     for slider in ("Step size", "Momentum", "Condition number"):
         play.page.get_by_role("slider", name=slider).focus()
         play.page.keyboard.press("ArrowRight")
-    assert play.outputs() == ["1.61", "0.61", "20"]
+    assert outputs(play) == ["1.61", "0.61", "20"]
     play.page.keyboard.press("End")
-    assert play.outputs()[2] == "100" and play.verdict() != before[1]
+    assert outputs(play)[2] == "100" and play.verdict() != before[1]
     play.page.get_by_role("slider", name="Step size").focus()
     play.page.keyboard.press("End")
     assert "diverges" in play.verdict()
@@ -195,7 +146,7 @@ def test_mouse_moves_start_and_setting(reader):
     assert play.place(".play-start") == pytest.approx((x + 200, y + 40), abs=1)
     box = play.page.locator(".play-plane canvas").bounding_box()
     play.page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
-    assert [float(text) for text in play.outputs()] == pytest.approx([1, 0.75, 20], abs=0.02)
+    assert [float(text) for text in outputs(play)] == pytest.approx([1, 0.75, 20], abs=0.02)
 
 
 def test_finger_drags_the_ring_and_scrolls_elsewhere(reader):
@@ -245,7 +196,7 @@ def test_shade_shows_where_it_converges(reader):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone(reader, scheme):
     play = reader(width=390, color_scheme=scheme)
-    assert play.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert play.overflow() <= 0
     for name in (".play-bowl", ".play-plane svg", ".play-slider input"):
         assert play.page.locator(name).first.bounding_box()["width"] > 250
     sizes = "[...document.querySelectorAll('.play-app *')].map(e => parseFloat(getComputedStyle(e).fontSize))"
@@ -255,7 +206,7 @@ def test_phone(reader, scheme):
 def test_page_begins_as_it_says(reader):
     play = reader('data-method="gd" data-lr="0.5" data-kappa="50"', 'data-method="adam" data-lr="0.1"', "")
     assert play.page.evaluate("[...document.querySelectorAll('.play')].map(e => e.dataset.verdict)")[2] == "27"
-    assert play.outputs()[:3] == ["0.50", "–", "50"] and play.outputs()[3] == "0.10"
+    assert outputs(play)[:3] == ["0.50", "–", "50"] and outputs(play)[3] == "0.10"
     ids = play.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids)) and len(ids) == 3 * 4
 
@@ -285,10 +236,10 @@ def test_unknown_method_is_named(reader):
 
 
 def test_files_fetch_nothing():
-    for name in ("optimizers.js", "play.css"):
-        text = (STATIC / name).read_text().replace("http://www.w3.org/2000/svg", "")
-        assert not [
-            word
-            for word in ("http", "//cdn", "fetch(", "import(", "url(", "@import")
-            if word in text.replace("url(#", "")
-        ]
+    files = sorted(STATIC.glob("*.*"))
+    assert len(files) >= 5
+    for path in files:
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "").replace("url(#", "")
+        assert not [word for word in ("http", "//cdn", "fetch(", "import(", "url(", "@import") if word in text], (
+            path.name
+        )

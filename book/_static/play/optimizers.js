@@ -126,12 +126,11 @@
     return found;
   }
 
-  window.DLE = window.DLE || {};
   window.DLE.optimizers = { path, loss, rate, fastest, steps };
 
   // The drawing ----------------------------------------------------------------------------------------------------
 
-  const SVG = "http://www.w3.org/2000/svg";
+  const { element, shape, clamp, minus, round, mount } = window.DLE.play;
   const WIDTH = 360;
   const BOWL = { height: 264, x: 3, y: 2.2, unit: 60 }; // ranges of the coordinates to either side of the minimum
   const PLANE = { height: 264, left: 54, right: 10, top: 8, bottom: 40 };
@@ -143,28 +142,7 @@
   const SHOWN = 300; // steps drawn
   const DRAGGED = ".play-grip, .play-start, .play-setting";
 
-  let count = 0; // figures on the page, for unique ids
-
-  function element(name, attributes = {}, ...children) {
-    const node = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children);
-    return node;
-  }
-
-  function shape(name, attributes = {}, ...children) {
-    const node = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children);
-    return node;
-  }
-
-  const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-  const minus = (text) => text.replace("-", "\u2212");
-  const round = (value) => Math.round(value * 100) / 100;
-
-  function build(root) {
-    const id = `play-${++count}`;
+  function build(root, id) {
     const given = (name, otherwise) => {
       const value = Number(root.dataset[name]);
       return root.dataset[name] !== undefined && Number.isFinite(value) ? value : otherwise;
@@ -506,15 +484,9 @@
       set({ start: [state.start[0] + move[0], state.start[1] + move[1]] });
     });
 
-    const fallback = element("div", { class: "play-fallback", hidden: "" });
-    fallback.append(...root.childNodes);
-    root.append(fallback, app);
     set({ method: state.method, kappa: state.kappa, start: state.start });
+    return app;
   }
 
-  function begin() {
-    document.querySelectorAll('[data-play="momentum-bowl"]:not([data-verdict])').forEach(build);
-  }
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
-  else begin();
+  mount("momentum-bowl", build);
 })();
