@@ -24,6 +24,8 @@ from pages import (
 from sphinx.errors import ExtensionError
 
 CARDS = "<!-- a card for each chapter -->"
+ASSEMBLED = {"book/claims", "book/systems", "book/performance", "book/api"}
+SOURCES = ("helpers/**/*.py", "book/systems.tsv", "book/_static/**/*")
 GRID = ["::::{grid} 1 1 2 2", ":gutter: 3"]
 COLUMNS = {"Claim": 34, "Measured here": 28, "Paper": 18, "Seeds, scale": 10, "Verdict": 10}
 MADE = """:::{{admonition}} How this page was made
@@ -129,9 +131,20 @@ def prepare_page(app, docname, source) -> None:
 
 
 def reread(app, env, added, changed, removed) -> set[str]:
-    """Pages that are assembled from the notebooks are written anew in each build that reads one."""
+    """What a build must write anew besides the pages that changed, which is all that Sphinx sees by itself.
+
+    New extensions: every page. New notebooks, code, lists or scripts: the pages that are assembled from them.
+    """
+    stamp = Path(app.doctreedir, "environment.pickle")
+    before = stamp.stat().st_mtime if stamp.exists() else 0.0
+
+    def is_newer(pattern: str) -> bool:
+        return any(path.is_file() and path.stat().st_mtime > before for path in Path(app.srcdir).glob(pattern))
+
+    if is_newer("book/_ext/*.py"):
+        return set(env.found_docs)
     notebooks = {name for name in added | changed if env.doc2path(name).endswith(".ipynb")}
-    return {app.config.root_doc, "book/claims", "book/systems", "book/performance", "book/api"} if notebooks else set()
+    return ASSEMBLED | {app.config.root_doc} if notebooks or any(map(is_newer, SOURCES)) else set()
 
 
 def setup(app):

@@ -16,6 +16,7 @@ from helpers.notebook import CLAIM_MIME
 from tools.notebooks import ROOT, chapters
 from tools.site import HTML, pages
 
+WORDS = {"optimizers": "AdaGrad", "output_size": "Toeplitz"}  # a word that readers would look for, for each chapter
 MAXIMUM_WIRE = 1_000_000  # bytes
 
 
@@ -91,10 +92,18 @@ def test_page_reads_well(browser, name, width, scheme):
     assert complaints == []
 
 
+def test_every_chapter_leads_on_and_can_be_downloaded():
+    for path in chapters():
+        page = (HTML / path.relative_to(ROOT)).with_suffix(".html").read_text()
+        assert 'class="left-prev"' in page and 'class="right-next"' in page
+        assert f'_sources/{path.relative_to(ROOT)}"' in page
+
+
 @pytest.mark.browser
 def test_search_finds_a_word_of_each_chapter(browser):
+    assert set(WORDS) == {path.stem for path in chapters()}
     page = browser.new_page()
-    for word, stem in (("AdaGrad", "optimizers"), ("Toeplitz", "output_size")):
+    for stem, word in WORDS.items():
         page.goto(f"{(HTML / 'search.html').as_uri()}?q={word}")
         page.wait_for_selector(f"#search-results a[href*='{stem}.html']", timeout=10_000)
     page.close()

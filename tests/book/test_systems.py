@@ -2,6 +2,8 @@
 
 import csv
 import html
+import importlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -19,12 +21,17 @@ with (BOOK / "systems.tsv").open() as file:
 
 @pytest.fixture(scope="module")
 def extension():
-    """The Sphinx extension, which is no package: its folder is on the path while the site is built."""
-    sys.path.insert(0, str(BOOK / "_ext"))
-    import systems
+    """The Sphinx extension of the index."""
+    return load("systems")
 
-    sys.path.remove(str(BOOK / "_ext"))
-    return systems
+
+def load(name):
+    """A Sphinx extension of the book. They are no package: their folder is on the path while the site is built."""
+    sys.path.insert(0, str(BOOK / "_ext"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(BOOK / "_ext"))
 
 
 def test_every_system_of_a_written_chapter_has_code_and_a_claim():
@@ -96,3 +103,25 @@ def test_planned_chapters_have_readable_titles(extension):
     app = SimpleNamespace(srcdir=ROOT)
     titles = [extension.heading(row["chapter"]) for row in extension.systems(app)]
     assert all(title[0].isupper() and "_" not in title for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        ("book/_static/play/a.js", {"book/index", "book/claims", "book/systems", "book/performance", "book/api"}),
+        ("helpers/part/chapter.py", {"book/index", "book/claims", "book/systems", "book/performance", "book/api"}),
+        ("book/_ext/pages.py", {"book/index", "book/other"}),
+        ("tests/test_x.py", set()),
+    ],
+)
+def test_a_build_writes_anew_what_a_changed_file_shows_on(tmp_path, path, written):
+    files = [tmp_path / path, tmp_path / "environment.pickle"]
+    for age, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (1000 - age, 1000 - age))
+    app = SimpleNamespace(srcdir=tmp_path, doctreedir=tmp_path, config=SimpleNamespace(root_doc="book/index"))
+    env = SimpleNamespace(found_docs={"book/index", "book/other"}, doc2path=str)
+    assert load("ledger").reread(app, env, set(), set(), set()) == written
+    os.utime(files[0], (1, 1))
+    assert load("ledger").reread(app, env, set(), set(), set()) == set()
