@@ -5,10 +5,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
 from pages import (
     CLAIM,
     PARTS,
+    add_late_directive,
     bullets,
     heading,
     link,
@@ -55,29 +55,18 @@ def cards(app) -> str:
     return "\n".join([*text, "", "### To come", "", *GRID, "", *later, "::::"])
 
 
-class Claims(Directive):
-    """`{claims}`: a table of all claims of all chapters, filled in when every page has been read."""
-
-    def run(self):
-        return [ledger("")]
-
-
-class ledger(nodes.General, nodes.Element):
-    pass
-
-
-def fill(app, doctree, docname) -> None:
-    for node in list(doctree.findall(ledger)):
-        found, seen = [], {}
-        for name, notebook in notebooks(app).items():
-            claims = records(notebook)
-            for record in claims:
-                if record["id"] in seen:
-                    raise ExtensionError(f"claim {record['id']!r} stands in {seen[record['id']]} and in {name}")
-                seen[record["id"]] = name
-            if claims:
-                found.append((name, title(notebook), claims))
-        node.replace_self([summary(found), *(chapter(app, docname, *item) for item in found)])
+def claims(app, docname) -> list[nodes.Node]:
+    """All claims of all chapters: a count by verdict, and a table for each chapter."""
+    found, seen = [], {}
+    for name, notebook in notebooks(app).items():
+        made = records(notebook)
+        for record in made:
+            if record["id"] in seen:
+                raise ExtensionError(f"claim {record['id']!r} stands in {seen[record['id']]} and in {name}")
+            seen[record["id"]] = name
+        if made:
+            found.append((name, title(notebook), made))
+    return [summary(found), *(chapter(app, docname, *item) for item in found)]
 
 
 def summary(found) -> nodes.paragraph:
@@ -148,9 +137,7 @@ def reread(app, env, added, changed, removed) -> set[str]:
 
 
 def setup(app):
-    app.add_node(ledger)
-    app.add_directive("claims", Claims)
+    add_late_directive(app, "claims", claims)
     app.connect("source-read", prepare_page)
     app.connect("env-get-outdated", reread)
-    app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

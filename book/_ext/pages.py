@@ -1,15 +1,16 @@
-"""What the extensions read and draw: the notebooks, their claims, the plan of systems, tables of linked cells."""
+"""What the other extensions share: reading notebooks, claims and systems; tables of links; directives that wait for all pages."""
 
 import base64
 import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import yaml
 from docutils import nodes
+from docutils.parsers.rst import Directive
 from PIL import Image
 
 CLAIM = "application/vnd.deep-learning-executed.claim+json"
@@ -128,3 +129,27 @@ def table(columns: dict[str, int], rows: list[list[nodes.Node]]) -> nodes.table:
 
 def _row(cells: list[nodes.Node]) -> nodes.row:
     return nodes.row("", *(nodes.entry("", cell) for cell in cells))
+
+
+class late(nodes.General, nodes.Element):
+    """The place of a directive that is filled in when every page has been read."""
+
+
+MAKERS: dict[str, Callable[..., Iterable[nodes.Node]]] = {}
+
+
+def add_late_directive(app, name: str, make: Callable[..., Iterable[nodes.Node]]) -> None:
+    """Register `{name}`, in whose place stands in the end what `make(app, docname)` gives."""
+    MAKERS[name] = make
+    app.add_directive(name, type(name, (Directive,), {"run": lambda self: [late("", maker=name)]}))
+
+
+def fill(app, doctree, docname) -> None:
+    for node in list(doctree.findall(late)):
+        node.replace_self(list(MAKERS[node["maker"]](app, docname)))
+
+
+def setup(app):
+    app.add_node(late)
+    app.connect("doctree-resolved", fill)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

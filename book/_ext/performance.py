@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
-from pages import link, notebooks, paragraph, table, title
+from pages import add_late_directive, link, notebooks, paragraph, table, title
 from sphinx.util.docutils import SphinxDirective
 
 RESULTS = "benchmarks/results.json"
@@ -53,37 +52,24 @@ def duration(microseconds: float) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}\u00a0{unit}"
 
 
-class Costs(Directive):
-    """`{costs}`: a row for each notebook with what its stored execution cost, filled in when every page has been read."""
-
-    def run(self):
-        return [costs("")]
-
-
-class costs(nodes.General, nodes.Element):
-    pass
-
-
-def fill(app, doctree, docname) -> None:
-    for node in list(doctree.findall(costs)):
-        rows, seconds = [], 0
-        for name, notebook in notebooks(app).items():
-            measured = notebook["metadata"]["measured"]
-            seconds += measured["cpu_seconds"]
-            rows.append(
-                [
-                    paragraph(link(title(notebook), app.builder.get_relative_uri(docname, name))),
-                    paragraph(f"{measured['cpu_seconds']} CPU seconds"),
-                    paragraph(f"{measured['peak_megabytes']:,} MB"),
-                    paragraph(f"{measured['date']}, torch {measured['torch']}"),
-                ]
-            )
-        node.replace_self([paragraph(f"{len(rows)} notebooks, {seconds} CPU seconds together."), table(COSTS, rows)])
+def costs(app, docname) -> list[nodes.Node]:
+    """A row for each notebook with what its stored execution cost."""
+    rows, seconds = [], 0
+    for name, notebook in notebooks(app).items():
+        measured = notebook["metadata"]["measured"]
+        seconds += measured["cpu_seconds"]
+        rows.append(
+            [
+                paragraph(link(title(notebook), app.builder.get_relative_uri(docname, name))),
+                paragraph(f"{measured['cpu_seconds']} CPU seconds"),
+                paragraph(f"{measured['peak_megabytes']:,} MB"),
+                paragraph(f"{measured['date']}, torch {measured['torch']}"),
+            ]
+        )
+    return [paragraph(f"{len(rows)} notebooks, {seconds} CPU seconds together."), table(COSTS, rows)]
 
 
 def setup(app):
-    app.add_node(costs)
     app.add_directive("benchmarks", Benchmarks)
-    app.add_directive("costs", Costs)
-    app.connect("doctree-resolved", fill)
+    add_late_directive(app, "costs", costs)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

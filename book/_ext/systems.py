@@ -7,31 +7,26 @@ from functools import cache
 from pathlib import Path
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
-from pages import PARTS, bullets, heading, link, notebooks, paragraph, records, systems, table, title
+from pages import (
+    PARTS,
+    add_late_directive,
+    bullets,
+    heading,
+    link,
+    notebooks,
+    paragraph,
+    records,
+    systems,
+    table,
+    title,
+)
 from sphinx.errors import ExtensionError
 
 COLUMNS = {"System": 28, "Code": 32, "Claims": 40}
 
 
-class Systems(Directive):
-    """`{systems}`: every row of `book/systems.tsv` with its code, its test and the verdicts of its claims."""
-
-    def run(self):
-        return [systems_index("")]
-
-
-class systems_index(nodes.General, nodes.Element):
-    pass
-
-
-def fill(app, doctree, docname) -> None:
-    for node in list(doctree.findall(systems_index)):
-        node.replace_self(list(sections(app, docname)))
-
-
 def sections(app, docname):
-    """A count, then each part with its chapters: a table where the chapter is written, a list where it is planned."""
+    """Every row of `book/systems.tsv`: a table where the chapter is written, with code, test and verdicts; else a list."""
     written = {name.removeprefix("book/"): notebook for name, notebook in notebooks(app).items()}
     chapters: dict[str, list[dict]] = {}
     for row in systems(app):
@@ -137,8 +132,6 @@ def _among(name: str, names: set[str]) -> bool:
 
 
 def setup(app):
-    app.add_node(systems_index)
-    app.add_directive("systems", Systems)
+    add_late_directive(app, "systems", sections)
     app.connect("autodoc-process-docstring", add_chapters)
-    app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
