@@ -1,0 +1,178 @@
+"""Toy tasks with known answers: what must be remembered, and for how long, is set by hand.
+
+Generators are torch's, on the CPU; batches come first. The adding problem and recall are of Hochreiter & Schmidhuber 1997.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Generator = torch.Generator | None
+
+
+def recall(
+    n: int,
+    lag: int,
+    *,
+    symbols: int = 4,
+    generator: Generator = None,
+) -> tuple[Int[Tensor, "n t"], Int[Tensor, "n"]]:
+    """A cue, distractors, a question: which cue was it, `lag` steps ago?
+
+    Cues are the tokens 0 … symbols - 1, distractors as many others, and
+    the question is the last token of the `2 symbols + 1`. Chance is
+    1 / symbols, and its cross-entropy log(symbols).
+    """
+    check(n=n, lag=lag, symbols=symbols)
+    cue = torch.randint(symbols, (n, 1), generator=generator)
+    noise = torch.randint(symbols, (n, lag - 1), generator=generator)
+    question = torch.full((n, 1), 2 * symbols)
+    return torch.cat([cue, symbols + noise, question], 1), cue[:, 0]
+
+
+def adding_problem(
+    n: int,
+    steps: int,
+    *,
+    generator: Generator = None,
+) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n"]]:
+    """Numbers in [0, 1] and marks: the sum of the two marked numbers.
+
+    One mark lies in the first half, one in the second. Who always says 1
+    has the mean squared error 1/6.
+    """
+    check(n=n, steps=steps - 1)
+    numbers = torch.rand(n, steps, generator=generator)
+    half = steps // 2
+    first = torch.randint(half, (n, 1), generator=generator)
+    second = torch.randint(half, steps, (n, 1), generator=generator)
+    marks = torch.zeros(n, steps).scatter(1, torch.cat([first, second], 1), 1)
+    return torch.stack([numbers, marks], 2), (numbers * marks).sum(1)
+
+
+def markov_chain(
+    transition: Float[Tensor, "k k"],
+    n: int,
+    steps: int,
+    *,
+    generator: Generator = None,
+) -> Int[Tensor, "n t"]:
+    """Walks through the states of a chain, begun in its stationary
+    distribution; row i of `transition` holds the chances after state i.
+    """
+    check(n=n, steps=steps)
+    start = stationary(transition).float()
+    walk = [torch.multinomial(start, n, True, generator=generator)]
+    for _ in range(steps - 1):
+        chances = transition[walk[-1]].float()
+        walk.append(torch.multinomial(chances, 1, generator=generator)[:, 0])
+    return torch.stack(walk, 1)
+
+
+def stationary(transition: Float[Tensor, "k k"]) -> Float[Tensor, "k"]:
+    """The distribution that the chain leaves as it is: π = π P.
+
+    Raises `ValueError` when a row of `transition` does not sum to 1.
+    """
+    sums = transition.sum(1)
+    if (transition < 0).any() or (sums - 1).abs().max() > 1e-5:
+        raise ValueError(f"rows sum to {sums.tolist()}: chances sum to 1")
+    k = len(transition)
+    P = transition.double()
+    balance = torch.cat([P.T - torch.eye(k), torch.ones(1, k)]).double()
+    total = torch.zeros(k + 1, dtype=torch.float64)
+    total[-1] = 1
+    return torch.linalg.lstsq(balance, total[:, None]).solution[:, 0]
+
+
+def entropy_rate(transition: Float[Tensor, "k k"]) -> float:
+    """-Σ π_i Σ P_ij log P_ij, in nats a step: no forecast does better."""
+    P = transition.double()
+    rows = -torch.xlogy(P, P).sum(1)
+    return (stationary(transition) @ rows).item()
+
+
+def reversal(
+    n: int,
+    length: int,
+    *,
+    symbols: int = 8,
+    generator: Generator = None,
+) -> tuple[Int[Tensor, "n t"], Int[Tensor, "n t"]]:
+    """A string of `symbols` letters, and the same string backwards."""
+    check(n=n, length=length, symbols=symbols)
+    source = torch.randint(symbols, (n, length), generator=generator)
+    return source, source.flip(1)
+
+
+SUBJECTS = ("plot", "cast", "score", "ending", "pace")
+GOOD = ("good", "bright", "moving", "funny")
+BAD = ("bad", "dull", "weak", "noisy")
+WORDS = ("<pad>", "the", "was", "not", "very", "but", ".", *SUBJECTS, *GOOD, *BAD)
+
+
+def reviews(
+    n: int,
+    *,
+    generator: Generator = None,
+) -> tuple[Int[Tensor, "n t"], Int[Tensor, "n"], Int[Tensor, "n"]]:
+    """Film reviews by a small grammar: words as indices into `WORDS`,
+    padded with 0, their lengths, and 1 for praise or 0 for blame.
+
+    One clause or, three times in four, two around *but*, of which the
+    second counts; *not* turns a clause round. No bag of words can tell.
+    """
+    check(n=n)
+    rows, labels = [], []
+    for _ in range(n):
+        draw = torch.randint(2**16, (10,), generator=generator).tolist()
+        words: list[str] = []
+        for pick in (draw[:5], draw[5:])[: 1 + (draw[0] % 4 > 0)]:
+            _, subject, negated, very, word = pick
+            good, word = word % 2, word // 2
+            words += ["but"] * bool(words)
+            words += ["the", SUBJECTS[subject % 5], "was"]
+            words += ["not"] * (negated % 2) + ["very"] * (very % 2)
+            words.append((BAD, GOOD)[good][word % 4])
+        labels.append(good ^ (negated % 2))
+        rows.append(torch.tensor([WORDS.index(w) for w in [*words, "."]]))
+    lengths = torch.tensor([len(row) for row in rows])
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    return padded, lengths, torch.tensor(labels)
+
+
+DIRECTIONS = torch.tensor([[-1, 0], [0, 1], [1, 0], [0, -1]])  # ↑ → ↓ ←
+
+
+def moving_dot(
+    n: int,
+    frames: int,
+    *,
+    size: int = 8,
+    turns: float = 0.2,
+    generator: Generator = None,
+) -> tuple[Float[Tensor, "n f h w"], Int[Tensor, "n f"]]:
+    """Clips of a dot that moves up, right, down or left and sometimes
+    turns; the label of a frame is the last move (the first frame's, which
+    nobody can know, is the move to come). The edges are glued together.
+    """
+    check(n=n, frames=frames, size=size)
+    way = torch.randint(4, (n,), generator=generator)
+    place = torch.randint(size, (n, 2), generator=generator)
+    clips, labels = torch.zeros(n, frames, size, size), []
+    for f in range(frames):
+        if f:
+            turn = torch.rand(n, generator=generator) < turns
+            fresh = torch.randint(4, (n,), generator=generator)
+            way = torch.where(turn & (f > 1), fresh, way)
+            place = (place + DIRECTIONS[way]) % size
+        clips[torch.arange(n), f, place[:, 0], place[:, 1]] = 1
+        labels.append(way)
+    return clips, torch.stack(labels, 1)
+
+
+def check(**counts: int) -> None:
+    """Refuse counts below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} is {count}, too few: at least 1 is left after the first")
