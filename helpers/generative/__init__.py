@@ -1,0 +1,1 @@
+"""Generative models: what learns a distribution, and draws from it."""
