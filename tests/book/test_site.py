@@ -16,7 +16,12 @@ from helpers.notebook import CLAIM_MIME
 from tools.notebooks import ROOT, chapters
 from tools.site import HTML, pages
 
-WORDS = {"optimizers": "AdaGrad", "output_size": "Toeplitz"}  # a word that readers would look for, for each chapter
+WORDS = {  # a word that readers would look for, for each chapter
+    "optimizers": "AdaGrad",
+    "output_size": "Toeplitz",
+    "rnn_lstm": "recursive",
+    "autoencoders_vae": "importance-weighted",
+}
 MAXIMUM_WIRE = 1_000_000  # bytes
 
 
