@@ -106,7 +106,11 @@ def test_memory_bias_sets_what_a_step_keeps(kind, bias):
     set_memory_bias(layer, bias)
     with torch.no_grad():
         layer.weight_hh_l0.zero_(), layer.weight_ih_l0.zero_()
-    keep = torch.sigmoid(torch.tensor(bias)).item()
+    keep = torch.sigmoid(torch.tensor(bias, dtype=torch.float64)).item()
+    if kind is LSTM:
+        seen = gate_activity(layer, noise(3, 1, 3))
+        close(seen["f"].detach(), torch.full_like(seen["f"], keep))
+        close(seen["i"], 1 - seen["f"])
     assert resting_rate(layer, torch.zeros(3).double()) == pytest.approx(log(keep), abs=1e-6)
 
 

@@ -89,19 +89,23 @@ def set_spectral_radius(layer: Recurrent, radius: float) -> None:
 
 @torch.no_grad()
 def set_memory_bias(layer: Recurrent, bias: float) -> None:
-    """Let an LSTM's forget gate, or a GRU's update gate, begin at σ(bias):
-    how much of its memory a step keeps (Gers et al. 2000).
+    """Let what a step keeps begin at σ(bias), what it writes at σ(-bias).
 
-    Both are the second block of rows. Raises `ValueError` for an RNN and
-    for a layer without biases.
+    In a GRU one gate, z, says both. In an LSTM they are the forget gate
+    and the input gate (Gers et al. 2000; Tallec & Ollivier 2018,
+    arXiv:1804.11188). For a memory of T steps take log T. Raises
+    `ValueError` for an RNN and for a layer without biases.
     """
     if isinstance(layer, RNN) or not layer.bias:
         kind = type(layer).__name__
         raise ValueError(f"{kind} without that bias: an LSTM or a GRU has it")
-    rows = slice(layer.hidden_size, 2 * layer.hidden_size)
+    n = layer.hidden_size
     for name, b in layer.named_parameters():
         if name.startswith("bias"):
-            b[rows] = bias if name.startswith("bias_ih") else 0.0
+            first = name.startswith("bias_ih")
+            b[n : 2 * n] = bias if first else 0.0  # f, or z
+            if isinstance(layer, LSTM):
+                b[:n] = -bias if first else 0.0  # i
 
 
 def gate_activity(
