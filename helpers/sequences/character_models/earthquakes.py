@@ -79,11 +79,14 @@ class Attention(nn.Module):
     steps to either side where it is given.
     """
 
-    def __init__(self, dim: int, *, width: int | None = None) -> None:
+    def __init__(
+        self, dim: int, *, hidden: int = 4, width: int | None = None
+    ) -> None:
         super().__init__()
         self.width = width
-        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.score = nn.Linear(dim, 1, bias=False)
+        self.query = nn.Linear(dim, hidden)
+        self.key = nn.Linear(dim, hidden, bias=False)
+        self.score = nn.Linear(hidden, 1, bias=False)
         self.norm = nn.LayerNorm(dim)
 
     def weights(self, h: Float[Tensor, "b t d"]) -> Float[Tensor, "b t s"]:
@@ -99,10 +102,19 @@ class Attention(nn.Module):
         return self.norm(h + self.weights(h) @ h)
 
 
-def up(channels: int) -> list[nn.Module]:
-    """Twice as many steps, then a convolution."""
-    conv = nn.Conv1d(channels, channels, 5, padding=2)
-    return [nn.Upsample(scale_factor=2), conv, nn.ReLU()]
+def conv(d_in: int, d_out: int, kernel: int, stride: int = 1):
+    """Convolution, batch norm, ReLU: t / stride steps."""
+    layer = nn.Conv1d(d_in, d_out, kernel, stride, kernel // 2)
+    return [layer, nn.BatchNorm1d(d_out), nn.ReLU()]
+
+
+def decoder(channels: int) -> nn.Sequential:
+    """Three times as many steps doubled, then a logit for each."""
+    double, half = nn.Upsample(scale_factor=2), channels // 2
+    ups = [double, *conv(channels, half, 5), double, *conv(half, half, 5)]
+    last = nn.Conv1d(half, 1, 9, padding=4)
+    nn.init.constant_(last.bias, -2.0)  # arrivals are rare
+    return nn.Sequential(*ups, double, *conv(half, half, 5), last)
 
 
 class EQTransformer(nn.Module):
@@ -115,32 +127,15 @@ class EQTransformer(nn.Module):
 
     def __init__(self, *, channels: int = 16) -> None:
         super().__init__()
-        sizes = [3, channels, channels, channels]
-        convs = [
-            layer
-            for a, b in zip(sizes, sizes[1:])
-            for layer in (nn.Conv1d(a, b, 7, 2, 3), nn.ReLU())
-        ]
-        self.encoder = nn.Sequential(
-            *convs, nn.Conv1d(channels, channels, 1), nn.ReLU()
-        )
-        words = dict(batch_first=True)
-        half = channels // 2
-        self.both = LSTM(channels, half, bidirectional=True, **words)
-        self.overview = Attention(channels)
-        self.own = nn.ModuleList(
-            LSTM(channels, channels, **words) for _ in "PS"
-        )
-        self.local = nn.ModuleList(Attention(channels, width=3) for _ in "PS")
-        self.decoders = nn.ModuleList(
-            nn.Sequential(
-                *up(channels), *up(channels), *up(channels),
-                nn.Conv1d(channels, 1, 11, padding=5),
-            )
-            for _ in ("event", "P", "S")
-        )  # fmt: skip
-        for decoder in self.decoders:
-            nn.init.constant_(decoder[-1].bias, -2.0)  # "rarely"
+        c, words = channels, dict(batch_first=True)
+        down = [*conv(3, c, 7, 2), *conv(c, c, 7, 2), *conv(c, c, 7, 2)]
+        self.encoder = nn.Sequential(*down, *conv(c, c, 1))
+        self.both = LSTM(c, c // 2, bidirectional=True, **words)
+        self.overview = Attention(c)
+        self.own = nn.ModuleList(LSTM(c, c, **words) for _ in "PS")
+        self.local = nn.ModuleList(Attention(c, width=3) for _ in "PS")
+        heads = ("event", "P", "S")
+        self.decoders = nn.ModuleList(decoder(c) for _ in heads)
 
     def forward(self, waves: Float[Tensor, "b 3 t"]) -> Float[Tensor, "b 3 t"]:
         if waves.shape[2] % 8:
@@ -167,10 +162,10 @@ def picking_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return losses @ losses.new_tensor([0.1, 0.4, 0.5])
 
 
-def sta_lta(waves: Float[Tensor, "b 3 t"], *, short: int = 8, long: int = 50) -> Float[Tensor, "b t"]:
+def sta_lta(waves: Float[Tensor, "b c t"], *, short: int = 8, long: int = 50) -> Float[Tensor, "b t"]:
     """Mean energy of the last `short` samples over that of the last `long`; 0 until `long` have been read.
 
-    Allen 1978; the energy of all components together. Raises `ValueError` unless 0 < `short` < `long` ≤ t.
+    Allen 1978; the energy of all components given. Raises `ValueError` unless 0 < `short` < `long` ≤ t.
     """
     if not 0 < short < long <= waves.shape[2]:
         raise ValueError(f"short = {short}, long = {long}: 0 < short < long ≤ {waves.shape[2]} samples")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def sharpen(
-    logits: Float[Tensor, "*b k"], temperature: float
+    logits: Float[Tensor, "*b k"], temperature: float | int
 ) -> Float[Tensor, "*b k"]:
     """p = softmax(logits / temperature): p^(1/T) of each, normalised.
 
@@ -33,7 +33,7 @@ def sample(
     prompt: Int64[Tensor, "b t"],
     length: int,
     *,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     generator: torch.Generator | None = None,
     cache: bool = True,
 ) -> Int64[Tensor, "b length"]:

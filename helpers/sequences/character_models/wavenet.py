@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from helpers.convnets.output_size import receptive_field
 
-State = list[Float[Tensor, "b past d"]]
+State = list[Tensor]  # of each layer [b reach d]
 
 
 class CausalConv(nn.Module):
