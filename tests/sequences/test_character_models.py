@@ -13,6 +13,7 @@ from helpers.sequences.character_models import (
     MinCharRNN,
     WaveNet,
     as_torch,
+    cell_states,
     next_character_loss,
     sample,
     sharpen,
@@ -119,7 +120,8 @@ def test_matches_reference_causal_conv(kernel, dilation):
     assert_close(past, x[:, 30 - reach :])
     direction = torch.randn_like(y)
     for a, b in zip(
-        torch.autograd.grad(y, ours.parameters(), direction), torch.autograd.grad(expected, theirs.parameters(), direction)
+        torch.autograd.grad(y, ours.parameters(), direction),
+        torch.autograd.grad(expected, theirs.parameters(), direction),
     ):
         assert_close(a, b, rtol=0, atol=1e-10)
 
@@ -214,6 +216,20 @@ def test_cache_changes_no_sample(name, temperature):
     ]
     assert torch.equal(*drawn)
     assert drawn[0].shape == (2, 40) and model.training
+
+
+def test_cells_are_those_of_the_lstm():
+    model = CharacterRNN(LSTM, vocab=VOCAB, dim=5, hidden=7).double()
+    codes = text(1, 23)[0]
+    cells = cell_states(model, codes, rows=2)
+    for row in (0, 1):
+        for t in (1, 11):
+            _, (_, c) = model.net(model.embedding(codes[None, row * 11 : row * 11 + t]))
+            assert_close(cells[row * 11 + t - 1], c[0, 0].tanh(), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match=r"the net is GRU\(\)"):
+        cell_states(build("GRU"), codes)
+    with pytest.raises(ValueError, match="rows = 24: 1 to 23"):
+        cell_states(model, codes, rows=24)
 
 
 def test_temperature_is_a_power():

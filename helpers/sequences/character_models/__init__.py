@@ -16,7 +16,7 @@ from helpers.sequences.character_models.earthquakes import (
 )
 from helpers.sequences.character_models.min_char_rnn import MinCharRNN, as_torch
 from helpers.sequences.character_models.ngrams import NGram
-from helpers.sequences.character_models.recurrent import CharacterRNN
+from helpers.sequences.character_models.recurrent import CharacterRNN, cell_states
 from helpers.sequences.character_models.sampling import sample, sharpen
 from helpers.sequences.character_models.text import (
     COMPRESSORS,
@@ -46,6 +46,7 @@ __all__ = [
     "as_torch",
     "auc",
     "bits_per_character",
+    "cell_states",
     "compressed_bits",
     "distance_since",
     "find_detector",

@@ -104,7 +104,9 @@ class Attention(nn.Module):
 
 def conv(d_in: int, d_out: int, kernel: int, stride: int = 1):
     """Convolution, batch norm, ReLU: t / stride steps."""
-    layer = nn.Conv1d(d_in, d_out, kernel, stride, kernel // 2)
+    layer = nn.Conv1d(
+        d_in, d_out, kernel, stride, kernel // 2, bias=False
+    )
     return [layer, nn.BatchNorm1d(d_out), nn.ReLU()]
 
 
