@@ -9,9 +9,9 @@ class NGram:
     """Guess the next character from the `order - 1` before it, by counts.
 
     A context h that was followed n times, by T different characters, mixes
-    its own counts with the guess of the context that is one shorter,
-        p(c | h) = (n(h c) + T(h) p(c | h')) / (n(h) + T(h)),
-    down to p = 1/V. New characters are likely after contexts that have
+    its own counts with the guess of the context h' that is one shorter:
+    p(c, given h) = (n(h c) + T(h) p(c, given h')) / (n(h) + T(h)), down to
+    p = 1/V. New characters are likely after contexts that have
     been followed by many (Witten & Bell 1991). Raises `ValueError` for an
     order that is not 1 to 9 (a context is one integer of 64 bits).
     """
