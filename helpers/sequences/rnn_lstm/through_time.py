@@ -60,9 +60,9 @@ def resting_rate(
     x: Float[Tensor, "d"],
     steps: int = 1000,
 ) -> float:
-    """Log of the largest |eigenvalue| of the step's Jacobian where the
-    input `x`, given forever, brings the state to rest: the slope of
-    log `gradient_norms` against the lag.
+    """Log of the spectral radius of the step's Jacobian where the input
+    `x`, given forever, brings the state to rest: the slope of log
+    `gradient_norms` against the lag.
 
     Raises `ValueError` when the state does not rest after `steps`.
     """
@@ -74,7 +74,7 @@ def resting_rate(
 
 @torch.no_grad()
 def set_spectral_radius(layer: Recurrent, radius: float) -> None:
-    """Scale each W_hh so that its largest |eigenvalue| is `radius`.
+    """Scale each W_hh so that its spectral radius is `radius`.
 
     Raises `ValueError` for a negative radius and for gated layers, whose
     weights are several matrices.
