@@ -1,0 +1,120 @@
+"""EQTransformer in small and STA/LTA: made-up records, attention, arrivals."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from helpers.data import batches
+from helpers.sequences.character_models import (
+    Attention,
+    EQTransformer,
+    picking_loss,
+    sta_lta,
+    synthesise,
+    targets,
+)
+from helpers.training import fit, gradient_update
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def records(count=64, seed=0):
+    return synthesise(count, torch.Generator().manual_seed(seed))
+
+
+def test_parameter_count():
+    def lstm(d, h):
+        return 4 * h * (d + h + 2)
+
+    def conv(a, b, k):
+        return b * a * k + 2 * b  # the batch norm has the bias
+
+    c, h = 16, 8
+    attention = 4 * (c + 1) + 4 * c + 4 + 2 * c
+    encoder = conv(3, c, 7) + 2 * conv(c, c, 7) + conv(c, c, 1)
+    decoder = conv(c, h, 5) + 2 * conv(h, h, 5) + 9 * h + 1
+    expected = encoder + 2 * lstm(c, h) + 2 * lstm(c, c) + 3 * attention + 3 * decoder
+    assert sum(p.numel() for p in EQTransformer(channels=c).parameters()) == expected
+
+
+def test_records_carry_what_they_say():
+    r = records(400)
+    quake = r.p >= 0
+    assert quake.sum() == 200 and bool((r.s[quake] > r.p[quake]).all()) and bool((r.s[~quake] == -1).all())
+    assert_close(r.waves.std((1, 2)), torch.ones(400))
+    energy = (r.waves**2).mean(1)
+    around = lambda at: torch.stack([e[a - 10 : a].mean() / e[a : a + 10].mean() for e, a in zip(energy[quake], at)])  # noqa: E731
+    for arrival in (r.p, r.s):
+        assert around(arrival[quake].tolist()).log().mean() < -0.4
+    wanted = targets(r)
+    assert wanted[quake, 1].argmax(1).tolist() == r.p[quake].tolist()
+    assert wanted[quake, 2].argmax(1).tolist() == r.s[quake].tolist()
+    assert wanted[~quake].abs().max() == 0
+    assert bool((wanted[quake, 0].sum(1) >= (r.s - r.p)[quake]).all())
+
+
+def test_matches_reference_sta_lta():
+    waves = torch.randn(2, 3, 40, dtype=torch.float64)
+    ours = sta_lta(waves, short=3, long=12)
+    energy = (waves**2).sum(1)
+    for t in range(40):
+        expected = energy[:, t - 2 : t + 1].mean(1) / energy[:, t - 11 : t + 1].mean(1) if t >= 11 else torch.zeros(2)
+        assert_close(ours[:, t], expected.double())
+
+
+@pytest.mark.parametrize("width", [None, 2])
+def test_matches_reference_attention(width):
+    layer, h = Attention(4, width=width).double(), torch.randn(1, 7, 4, dtype=torch.float64)
+    W, U, v = layer.query, layer.key, layer.score.weight[0]
+    a = torch.zeros(7, 7, dtype=torch.float64)
+    for t in range(7):
+        near = [s for s in range(7) if width is None or abs(s - t) <= width]
+        scores = torch.stack([v @ torch.tanh(W(h[0, t]) + U(h[0, s])) for s in near])
+        a[t, near] = scores.softmax(0)
+    assert_close(layer.weights(h)[0], a)
+    assert_close(layer(h)[0], layer.norm(h[0] + a @ h[0]))
+
+
+def test_gradients_reach_every_parameter():
+    model, r = EQTransformer(), records(8)
+    picking_loss(model, (r.waves, targets(r))).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_learns_toy_problem():
+    """A few records, by heart: the loss falls, and S is found."""
+    r = records(16)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = EQTransformer()
+    optimizer = torch.optim.Adam(model.parameters(), 6e-3)
+    stream = batches(r.waves, targets(r), batch_size=16, generator=torch.Generator().manual_seed(0))
+    losses = fit(gradient_update(model, optimizer, picking_loss), stream, 120, progress=False)["loss"]
+    quake = r.p >= 0
+    with torch.no_grad():
+        heads = model.eval()(r.waves).sigmoid()
+    assert losses[-1] < 0.5 * losses[0]
+    assert ((heads[:, 2].argmax(1) - r.s).abs()[quake] <= 6).double().mean() > 0.8
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_device_and_dtype(device):
+    model, r = EQTransformer().to(device).eval(), records(4)
+    waves = r.waves.to(device)
+    heads = model(waves)
+    assert heads.shape == (4, 3, 256) and heads.device.type == device
+    with torch.autocast(device, torch.bfloat16):
+        assert model(waves).isfinite().all()
+    other = EQTransformer().to(device).eval()
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(waves), heads)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="100 samples: a multiple of 8"):
+        EQTransformer()(torch.zeros(1, 3, 100))
+    with pytest.raises(ValueError, match="short = 60, long = 50"):
+        sta_lta(torch.zeros(1, 3, 100), short=60, long=50)
+    with pytest.raises(ValueError, match="count = 1: make at least 2"):
+        records(1)
