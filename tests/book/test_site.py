@@ -20,6 +20,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "optimizers": "AdaGrad",
     "output_size": "Toeplitz",
     "rnn_lstm": "recursive",
+    "character_models": "WaveNet",
     "autoencoders_vae": "importance-weighted",
 }
 MAXIMUM_WIRE = 1_000_000  # bytes
