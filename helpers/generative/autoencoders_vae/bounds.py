@@ -210,7 +210,7 @@ def reconstruction_loss(
     *,
     corrupt: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """|x - model(x)|², summed over the item, mean over the batch.
+    """Squared distance from x to model(x), mean over the batch.
 
     With `corrupt` the model sees corrupt(x) and still owes x: a denoising
     autoencoder (Vincent et al. 2008).

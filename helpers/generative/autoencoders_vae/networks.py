@@ -28,7 +28,8 @@ class VAEOutput(NamedTuple):
 class Autoencoder(nn.Module):
     """Squeeze x through a code of few numbers (Hinton & Salakhutdinov 2006).
 
-    `encoder` maps [b *item] to [b d], `decoder` [n d] to [n *item].
+    `encoder` maps ``[b *item]`` to ``[b d]``, `decoder` ``[n d]`` to
+    ``[n *item]``.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
@@ -49,9 +50,9 @@ class Autoencoder(nn.Module):
 class VAE(nn.Module):
     """q(z | x) = N(mean, diag(exp(log variance))), and p(x | z).
 
-    `encoder` maps [b *item] to [b 2d], the mean before the log variance;
-    `decoder` maps [n d] to [n *item]. `dim` is d. Half-precision outputs
-    of both are widened to float32, in which bounds are computed.
+    `encoder` maps ``[b *item]`` to ``[b 2d]``, the mean before the log
+    variance; `decoder` maps ``[n d]`` to ``[n *item]``. `dim` is d.
+    Outputs in half precision are widened to float32 for the bounds.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class VAE(nn.Module):
         return mean, log_variance
 
     def decode(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "..."]:
-        """The parameters of p(x | z), [*n *item]."""
+        """The parameters of p(x | z), ``[*n *item]``."""
         return wide(over_leading_axes(self.decoder, z))
 
     def forward(
