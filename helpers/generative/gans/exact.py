@@ -81,7 +81,7 @@ def wasserstein_density(p: Density, q: Density, dx: float) -> Scalar:
 
 
 def wasserstein_samples(
-    x: Float[Tensor, "n"], y: Float[Tensor, "n"]
+    x: Float[Tensor, "n"], y: Float[Tensor, "m"]
 ) -> Scalar:
     """W₁ of two samples on a line: mean |sorted differences|.
 
