@@ -83,7 +83,7 @@ def wasserstein_density(p: Density, q: Density, dx: float) -> Scalar:
 def wasserstein_samples(
     x: Float[Tensor, "n"], y: Float[Tensor, "m"]
 ) -> Scalar:
-    """W₁ of two samples on a line: mean |sorted differences|.
+    """W₁ of two samples on a line: the mean distance once sorted.
 
     Sorting pairs the smallest with the smallest, which no other plan
     beats. Raises `ValueError` for samples of two sizes.

@@ -94,7 +94,7 @@ def gradient_penalty(
     mix: Float[Tensor, "b"],
     *condition: Tensor,
 ) -> Scalar:
-    """E (|∇f(x̂)| - 1)² at x̂ = mix · x + (1 - mix) · G(z).
+    """E (‖∇f(x̂)‖ - 1)² at x̂ = mix · x + (1 - mix) · G(z).
 
     `mix` is uniform on [0, 1], one number a sample (Gulrajani et al.
     2017, arXiv:1704.00028). No batch norm in the critic: the gradient

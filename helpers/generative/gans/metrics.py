@@ -38,7 +38,7 @@ class Classifier(nn.Module):
 
 
 def frechet_distance(a: Features, b: Float[Tensor, "m d"]) -> float:
-    """|μ₁ - μ₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½), in float64.
+    """‖μ₁ - μ₂‖² + tr(C₁ + C₂ - 2 (C₁ C₂)^½), in float64.
 
     The squared 2-Wasserstein distance of the normal distributions with
     the means and covariances of the two sets of features. The trace of

@@ -20,7 +20,7 @@ def ring(modes: int = 8, radius: float = 2.0) -> Float[Tensor, "k 2"]:
 
 
 def grid(side: int = 5, spacing: float = 1.0) -> Float[Tensor, "k 2"]:
-    """Centres of a square grid around the origin, `side`² of them."""
+    """Centres of a square grid around the origin, `side` by `side`."""
     ticks = (torch.arange(side) - (side - 1) / 2) * spacing
     return torch.cartesian_prod(ticks, ticks)
 
