@@ -392,7 +392,7 @@ def test_negative_elbo_weighs_its_terms():
     def terms(**settings):
         torch.manual_seed(0)
         loss, metrics = negative_elbo(model, batch, **settings)
-        return float(loss), {name: float(total) / count for name, (total, count) in metrics.items()}
+        return float(loss.detach()), {name: float(total) / count for name, (total, count) in metrics.items()}
 
     loss, metrics = terms()
     torch.manual_seed(0)
