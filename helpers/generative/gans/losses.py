@@ -1,0 +1,117 @@
+"""Loss pairs: what each player minimises, as functions of D's outputs alone.
+
+`real` and `fake` are the outputs of one network on real and generated
+samples: logits for the first three pairs, critic values for Wasserstein.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Real = Float[Tensor, "real"]
+Fake = Float[Tensor, "fake"]
+Scalar = Float[Tensor, ""]
+
+
+class LossPair(NamedTuple):
+    """What the two players minimise: `discriminator(real, fake)` and `generator(fake)`."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+def cross_entropy(real: Real, fake: Fake) -> Scalar:
+    """-E log D(x) - E log(1 - D(G(z))) with D = σ(output).
+
+    This is -V of Goodfellow et al. 2014, equation 1.
+    """
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def saturating(fake: Fake) -> Scalar:
+    """E log(1 - D(G(z))): the generator's side of the minimax game."""
+    return -F.softplus(fake).mean()
+
+
+def non_saturating(fake: Fake) -> Scalar:
+    """-E log D(G(z)): Goodfellow's trick, the same fixed point."""
+    return F.softplus(-fake).mean()
+
+
+def squares(
+    real: Real, fake: Fake, *, a: float = -1.0, b: float = 1.0
+) -> Scalar:
+    """½ E (D(x) - b)² + ½ E (D(G(z)) - a)² (Mao et al. 2017)."""
+    return ((real - b) ** 2).mean() / 2 + ((fake - a) ** 2).mean() / 2
+
+
+def squares_generator(fake: Fake, *, c: float = 0.0) -> Scalar:
+    """½ E (D(G(z)) - c)²."""
+    return ((fake - c) ** 2).mean() / 2
+
+
+def wasserstein(real: Real, fake: Fake) -> Scalar:
+    """E f(G(z)) - E f(x): minus the gap that the critic opens.
+
+    With f 1-Lipschitz and optimal, minus W₁ (Arjovsky et al. 2017).
+    """
+    return fake.mean() - real.mean()
+
+
+def wasserstein_generator(fake: Fake) -> Scalar:
+    """-E f(G(z)): climb the critic."""
+    return -fake.mean()
+
+
+LOSSES = {
+    "minimax": LossPair(cross_entropy, saturating),
+    "non-saturating": LossPair(cross_entropy, non_saturating),
+    "least squares": LossPair(squares, squares_generator),
+    "least squares 0-1": LossPair(
+        partial(squares, a=0.0, b=1.0), partial(squares_generator, c=1.0)
+    ),
+    "wasserstein": LossPair(wasserstein, wasserstein_generator),
+}
+
+
+def loss_pair(name: str) -> LossPair:
+    """The pair called `name`. Raises `ValueError` for an unknown one."""
+    if name not in LOSSES:
+        known = ", ".join(map(repr, LOSSES))
+        raise ValueError(f"loss {name!r} is unknown: choose one of {known}")
+    return LOSSES[name]
+
+
+def gradient_penalty(
+    critic: Callable[..., Float[Tensor, "b"]],
+    real: Float[Tensor, "b *shape"],
+    fake: Float[Tensor, "b *shape"],
+    mix: Float[Tensor, "b"],
+    *condition: Tensor,
+) -> Scalar:
+    """E (‖∇f(x̂)‖ - 1)² at x̂ = mix · x + (1 - mix) · G(z).
+
+    `mix` is uniform on [0, 1], one number a sample (Gulrajani et al.
+    2017, arXiv:1704.00028). No batch norm in the critic: the gradient
+    is taken sample by sample.
+    """
+    mix = mix.view(-1, *[1] * (real.ndim - 1))
+    x = torch.lerp(fake, real, mix).detach().requires_grad_()
+    f = critic(x, *condition)
+    (slope,) = torch.autograd.grad(f.sum(), x, create_graph=True)
+    return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+@torch.no_grad()
+def clip_weights(critic: nn.Module, limit: float) -> None:
+    """Cut every parameter to ± `limit` (Arjovsky et al. 2017).
+
+    A crude way to bound the Lipschitz constant.
+    """
+    for p in critic.parameters():
+        p.clamp_(-limit, limit)

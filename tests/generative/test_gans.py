@@ -1,0 +1,404 @@
+"""GANs against the PyTorch tutorial's layout, scipy and naive loops, and the facts that the chapter builds on."""
+
+from math import log
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from scipy.integrate import quad
+from scipy.stats import norm, wasserstein_distance
+from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from helpers.foundations.optimizers import SGD, Adam
+from helpers.generative import gans
+from helpers.training import fit
+
+
+def random(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def players(classes: int = 0, norm: bool = True, image: int = 8):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        g = gans.DCGANGenerator(image=image, channels=1, hidden=8, latent=4 + classes)
+        d = gans.DCGANDiscriminator(image=image, channels=1 + classes, hidden=8, norm=norm)
+    if classes:
+        return gans.Conditional(g, classes=classes), gans.Conditional(d, classes=classes)
+    return g, d
+
+
+def tutorial(nz=100, ngf=64, nc=3):
+    """The layout of the generator and the discriminator of PyTorch's DCGAN tutorial, written out."""
+
+    def up(a, b):
+        return [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
+
+    def down(a, b):
+        return [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2, inplace=True)]
+
+    g, d = nn.Module(), nn.Module()
+    g.main = nn.Sequential(
+        nn.ConvTranspose2d(nz, ngf * 8, 4, 1, 0, bias=False), nn.BatchNorm2d(ngf * 8), nn.ReLU(True),
+        *up(ngf * 8, ngf * 4), *up(ngf * 4, ngf * 2), *up(ngf * 2, ngf),
+        nn.ConvTranspose2d(ngf, nc, 4, 2, 1, bias=False), nn.Tanh(),
+    )  # fmt: skip
+    d.main = nn.Sequential(
+        nn.Conv2d(nc, ngf, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True),
+        *down(ngf, ngf * 2), *down(ngf * 2, ngf * 4), *down(ngf * 4, ngf * 8),
+        nn.Conv2d(ngf * 8, 1, 4, 1, 0, bias=False), nn.Sigmoid(),
+    )  # fmt: skip
+    return g, d
+
+
+def test_parameter_count():
+    preset = gans.DCGAN["tutorial"]
+    g, d = gans.DCGANGenerator(**preset), gans.DCGANDiscriminator(**preset)
+
+    def count(net):
+        return sum(p.numel() for p in net.parameters())
+
+    assert (count(g), count(d)) == (3_576_704, 2_765_568)
+    x, sides = torch.zeros(2, 100, 1, 1), []
+    paper = gans.DCGANGenerator(**gans.DCGAN["paper"])
+    for layer in paper.main:
+        x = layer(x)
+        if isinstance(layer, nn.ConvTranspose2d):
+            sides.append(tuple(x.shape[1:]))
+    assert sides == [(1024, 4, 4), (512, 8, 8), (256, 16, 16), (128, 32, 32), (3, 64, 64)]
+
+
+@pytest.mark.parametrize("name", gans.DCGAN)
+def test_each_preset_makes_and_reads_its_image(name):
+    preset = gans.DCGAN[name]
+    g, d = gans.DCGANGenerator(**preset), gans.DCGANDiscriminator(**preset)
+    image = g(torch.randn(2, 100))
+    assert image.shape == (2, preset["channels"], preset["image"], preset["image"])
+    assert image.abs().max() <= 1 and d(image).shape == (2,)
+
+
+def test_matches_reference():
+    torch.manual_seed(0)
+    ours = gans.DCGANGenerator(**gans.DCGAN["tutorial"]), gans.DCGANDiscriminator(**gans.DCGAN["tutorial"])
+    for net, reference in zip(ours, tutorial(), strict=True):
+        net.load_state_dict(reference.state_dict())
+    (g, d), (g_ref, d_ref) = ours, tutorial()
+    g_ref.load_state_dict(g.state_dict())
+    d_ref.load_state_dict(d.state_dict())
+    z = torch.randn(2, 100, generator=random())
+    for net in (g, d, g_ref, d_ref):
+        net.double()
+    image, expected = g(z.double()), g_ref.main(z.double()[:, :, None, None])
+    assert_close(image, expected, rtol=0, atol=1e-12)
+    assert_close(d(image).sigmoid(), d_ref.main(expected).flatten(), rtol=0, atol=1e-12)
+    d(image).sigmoid().sum().backward()
+    d_ref.main(expected).sum().backward()
+    for p, q in zip([*g.parameters(), *d.parameters()], [*g_ref.parameters(), *d_ref.parameters()], strict=True):
+        assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_losses_match_reference():
+    real, fake = torch.randn(2, 50, generator=random(), dtype=torch.float64) * 3
+    one, zero = torch.ones(50).double(), torch.zeros(50).double()
+    bce, mse = F.binary_cross_entropy_with_logits, F.mse_loss
+    pairs = {name: gans.loss_pair(name) for name in gans.LOSSES}
+    for name in ("minimax", "non-saturating"):
+        assert_close(pairs[name].discriminator(real, fake), bce(real, one) + bce(fake, zero))
+    assert_close(pairs["minimax"].generator(fake), torch.log(1 - fake.sigmoid()).mean())
+    assert_close(pairs["non-saturating"].generator(fake), bce(fake, one))
+    squares = pairs["least squares"]
+    assert_close(squares.discriminator(real, fake), (mse(real, one) + mse(fake, -one)) / 2)
+    assert_close(squares.generator(fake), mse(fake, zero) / 2)
+    coded = pairs["least squares 0-1"]
+    assert_close(coded.discriminator(real, fake), (mse(real, one) + mse(fake, zero)) / 2)
+    assert_close(coded.generator(fake), mse(fake, one) / 2)
+    critic = pairs["wasserstein"]
+    assert_close(critic.discriminator(real, fake), -(real.mean() - fake.mean()))
+    assert_close(critic.generator(fake), -fake.mean())
+
+
+def test_gradient_penalty_matches_a_loop():
+    critic = gans.MLPDiscriminator(dim=3, hidden=8, depth=2).double()
+    real, fake = torch.randn(2, 6, 3, generator=random(), dtype=torch.float64)
+    mix = torch.rand(6, generator=random(1)).double()
+    expected = torch.zeros(()).double()
+    for x, y, m in zip(real, fake, mix):
+        at = (m * x + (1 - m) * y).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(at[None]).sum(), at, create_graph=True)
+        expected = expected + (slope.square().sum().sqrt() - 1) ** 2 / 6
+    ours = gans.gradient_penalty(critic, real, fake, mix)
+    assert_close(ours, expected)
+    weights = [p for p in critic.parameters() if p.ndim == 2]
+    for p, q in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(expected, weights), strict=True):
+        assert_close(p, q)
+
+
+def on_a_line():
+    x = torch.linspace(-12, 12, 4801, dtype=torch.float64)
+    return (
+        x,
+        (x[1] - x[0]).item(),
+        gans.normal_mixture(x, [-1.0, 2.0], [0.5, 1.0]),
+        gans.normal_mixture(x, [0.3], [1.5]),
+    )
+
+
+def test_exact_quantities_match_quadrature():
+    x, dx, p, q = on_a_line()
+
+    def fp(t):
+        return (norm.pdf(t, -1, 0.5) + norm.pdf(t, 2, 1)) / 2
+
+    def fq(t):
+        return norm.pdf(t, 0.3, 1.5)
+
+    def integral(f):
+        return quad(f, -10, 10, limit=200)[0]
+
+    def half_kl(f, g):
+        return integral(lambda t: f(t) * np.log(2 * f(t) / (f(t) + g(t)))) / 2
+
+    jsd = half_kl(fp, fq) + half_kl(fq, fp)
+    assert gans.jensen_shannon(p, q, dx).item() == pytest.approx(jsd, abs=1e-6)
+    at_best = integral(lambda t: fp(t) * np.log(fp(t) / (fp(t) + fq(t))) + fq(t) * np.log(fq(t) / (fp(t) + fq(t))))
+    assert gans.value_at_optimum(p, q, dx).item() == pytest.approx(at_best, abs=1e-6)
+    assert at_best == pytest.approx(-log(4) + 2 * jsd, abs=1e-6)
+    logit = torch.logit(gans.optimal_discriminator(p, q).clamp(1e-15, 1 - 1e-15))
+    assert gans.game_value(logit, p, q, dx).item() == pytest.approx(at_best, abs=1e-6)
+    for shift in (-0.1, 0.1):
+        assert gans.game_value(logit + shift, p, q, dx).item() < at_best - 1e-4
+    chi2 = integral(lambda t: (2 * fq(t) - (fp(t) + fq(t))) ** 2 / (fp(t) + fq(t)))
+    assert gans.pearson_chi2(p, q, dx).item() == pytest.approx(chi2, abs=1e-6)
+    best = gans.optimal_squares(p, q)
+    assert gans.squares_value(best, p, q, dx).item() == pytest.approx(chi2 / 2, abs=1e-6)
+
+    def d_loss(d):
+        return ((p * (d - 1) ** 2 + q * (d + 1) ** 2).sum() * dx / 2).item()
+
+    assert d_loss(best) < min(d_loss(best + 0.01), d_loss(best - 0.01), d_loss(1.02 * best))
+
+
+def test_wasserstein_matches_scipy():
+    x, y = torch.randn(2, 400, generator=random(), dtype=torch.float64)
+    y = 2 * y + 1
+    expected = wasserstein_distance(x.numpy(), y.numpy())
+    assert gans.wasserstein_samples(x, y).item() == pytest.approx(expected, abs=1e-12)
+    line, dx, p, q = on_a_line()
+    expected = wasserstein_distance(line.numpy(), line.numpy(), p.numpy(), q.numpy())
+    assert gans.wasserstein_density(p, q, dx).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_frechet_distance_matches_scipy():
+    a, b = torch.randn(2, 300, 6, generator=random(), dtype=torch.float64)
+    b = b @ torch.randn(6, 6, generator=random(1)).double() + 0.5
+    m, n, c, d = a.mean(0).numpy(), b.mean(0).numpy(), np.cov(a.T.numpy()), np.cov(b.T.numpy())
+    expected = ((m - n) ** 2).sum() + np.trace(c + d - 2 * scipy.linalg.sqrtm(c @ d).real)
+    assert gans.frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+    assert gans.frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_precision_recall_matches_a_loop():
+    real, fake = torch.randn(2, 40, 2, generator=random(), dtype=torch.float64)
+    fake = fake + torch.tensor([1.5, 0.0])
+
+    def share(points, of, k=3):
+        inside = 0
+        for p in points:
+            hit = False
+            for i, center in enumerate(of):
+                others = [(center - o).norm() for j, o in enumerate(of) if j != i]
+                hit |= bool((p - center).norm() <= sorted(others)[k - 1])
+            inside += hit
+        return inside / len(points)
+
+    assert gans.precision_recall(real, fake) == pytest.approx((share(fake, real), share(real, fake)))
+    assert share(fake, real) != share(real, fake)
+
+
+def test_modes_are_counted():
+    centres = gans.ring(8)
+    three = gans.around(centres[:3], 900, 0.1, random())
+    modes, good = gans.covered(three, centres, 0.1)
+    assert modes == 3 and 0.97 < good < 1  # 3 σ of a plane hold 98.9 %
+    assert gans.covered(torch.zeros(100, 2), centres, 0.1) == (0, 0.0)
+    grid = gans.grid(5)
+    assert len(grid) == 25 and gans.covered(gans.around(grid, 5000, 0.05, random()), grid, 0.05)[0] == 25
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("loss", gans.LOSSES)
+def test_gradients_reach_every_parameter(loss, classes):
+    g, d = players(classes, image=16)
+    y = [torch.arange(6) % 3][: bool(classes)]
+    batch = (torch.rand(6, 1, 16, 16, generator=random()) * 2 - 1, *y)
+    z = torch.randn(6, 4, generator=random())
+    pair = gans.loss_pair(loss)
+    gans.discriminator_step(g, d, SGD(d.parameters(), 0.1), pair, batch, z)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in d.parameters())
+    assert all(p.grad is None for p in g.parameters())  # D's turn leaves G alone
+    before = [p.grad.clone() for p in d.parameters()]
+    gans.generator_step(g, d, SGD(g.parameters(), 0.1), pair, batch, z)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in g.parameters())
+    assert all(torch.equal(p.grad, old) for p, old in zip(d.parameters(), before, strict=True))
+    assert all(p.requires_grad for p in d.parameters())
+
+
+def test_each_step_moves_its_player_only():
+    g, d = players()
+    batch, z = (torch.zeros(4, 1, 8, 8),), torch.randn(4, 4, generator=random())
+
+    def weights(net):
+        return nn.utils.parameters_to_vector(net.parameters()).detach().clone()
+
+    pair, a, b = gans.loss_pair("non-saturating"), weights(g), weights(d)
+    gans.discriminator_step(g, d, SGD(d.parameters(), 0.1), pair, batch, z)
+    assert torch.equal(weights(g), a) and not torch.equal(weights(d), b)
+    b = weights(d)
+    gans.generator_step(g, d, SGD(g.parameters(), 0.1), pair, batch, z)
+    assert torch.equal(weights(d), b) and not torch.equal(weights(g), a)
+
+
+def test_update_matches_a_plain_loop():
+    def make():
+        return (
+            gans.MLPGenerator(latent=2, dim=2, hidden=8, depth=1),
+            gans.MLPDiscriminator(dim=2, hidden=8, depth=1),
+        )
+
+    torch.manual_seed(0)
+    (g, d), (g2, d2) = make(), make()
+    g2.load_state_dict(g.state_dict())
+    d2.load_state_dict(d.state_dict())
+    data = torch.randn(10, 24, 2, generator=random(3))
+    optimizers = Adam(g.parameters(), 1e-2), Adam(d.parameters(), 1e-2)
+    settings = dict(latent=2, random=random(), d_steps=3, clip=0.3)
+    update = gans.adversarial_update(g, d, *optimizers, gans.loss_pair("wasserstein"), **settings)
+    fit(update, iter([(x,) for x in data]), 10, progress=False)
+    og, od, r = torch.optim.Adam(g2.parameters(), 1e-2), torch.optim.Adam(d2.parameters(), 1e-2), random()
+    for x in data:
+        for part in x.split(8):
+            od.zero_grad()
+            fake = g2(torch.randn(8, 2, generator=r)).detach()
+            (d2(fake).mean() - d2(part).mean()).backward()
+            od.step()
+            for p in d2.parameters():
+                p.data.clamp_(-0.3, 0.3)
+        og.zero_grad()
+        (-d2(g2(torch.randn(8, 2, generator=r))).mean()).backward()
+        og.step()
+    for p, q in zip([*g.parameters(), *d.parameters()], [*g2.parameters(), *d2.parameters()], strict=True):
+        assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_condition_reaches_both_players():
+    g, d = players(classes=3)
+    z, x = torch.randn(2, 4, generator=random()), torch.zeros(2, 1, 8, 8)
+    zero, one = torch.zeros(2).long(), torch.ones(2).long()
+    g.eval(), d.eval()
+    assert not torch.equal(g(z, zero), g(z, one)) and not torch.equal(d(x, zero), d(x, one))
+
+
+RULES = {
+    "minimax": {},
+    "non-saturating": {},
+    "least squares": {},
+    "wasserstein": dict(d_steps=3, penalty=1.0),
+}
+
+
+@pytest.mark.parametrize("loss", RULES)
+def test_learns_toy_problem(loss):
+    torch.manual_seed(0)
+    g, d = gans.MLPGenerator(latent=2, dim=2, hidden=32, depth=1), gans.MLPDiscriminator(dim=2, hidden=32, depth=1)
+    r, n = random(), 128 * RULES[loss].get("d_steps", 1)
+    optimizers = [Adam(net.parameters(), lr, betas=(0.5, 0.9)) for net, lr in ((g, 2e-3), (d, 6e-3))]
+    update = gans.adversarial_update(g, d, *optimizers, gans.loss_pair(loss), latent=2, random=r, **RULES[loss])
+    centre = torch.tensor([[2.0, -1.0]])
+
+    def distance():
+        return (gans.generate(g, torch.randn(500, 2, generator=random(5))).mean(0) - centre).norm().item()
+
+    before = distance()
+    fit(update, gans.endless(lambda: gans.around(centre, n, 0.5, r)), 600, progress=False)
+    assert distance() < 0.8 < 1.8 < before
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("loss", RULES)
+def test_device_and_dtype(device, dtype, loss, tmp_path):
+    g, d = players(classes=3, norm=loss != "wasserstein")
+    g, d = g.to(device), d.to(device)
+    optimizers = [Adam(net.parameters(), 1e-3) for net in (g, d)]
+    settings = dict(latent=4, random=random(), dtype=dtype, **RULES[loss])
+    update = gans.adversarial_update(g, d, *optimizers, gans.loss_pair(loss), **settings)
+    batch = (torch.rand(12, 1, 8, 8).to(device) * 2 - 1, (torch.arange(12) % 3).to(device))
+    for _ in range(3):
+        metrics = update(batch)
+    assert all(torch.as_tensor(total).isfinite() for total, _ in metrics.values())
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in [*g.parameters(), *d.parameters()])
+    torch.save(g.state_dict(), tmp_path / "g.pt")
+    copy, _ = players(classes=3)
+    copy.load_state_dict(torch.load(tmp_path / "g.pt", weights_only=True))
+    z, y = torch.randn(3, 4), torch.arange(3)
+    assert_close(gans.generate(copy, z, y), gans.generate(g, z.to(device), y.to(device)).cpu(), rtol=1e-4, atol=1e-4)
+
+
+def test_generate_puts_the_mode_back():
+    g, _ = players()
+    statistics = g.main[1].running_mean.clone()
+    gans.generate(g, torch.randn(4, 4))
+    assert g.training and torch.equal(g.main[1].running_mean, statistics)
+
+
+def test_arithmetic_is_of_averages():
+    plus, minus, base = torch.tensor([[2.0, 0.0], [4.0, 0.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0, 5.0]])
+    assert gans.latent_arithmetic(plus, minus, base).tolist() == [2, 4]
+
+
+def test_unknown_loss_is_named():
+    with pytest.raises(ValueError, match="loss 'hinge' is unknown: choose one of 'minimax', 'non-saturating'"):
+        gans.loss_pair("hinge")
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (dict(latent=0), "latent = 0: it is at least 1"),
+        (dict(d_steps=0), "d_steps = 0: it is at least 1"),
+        (dict(clip=0.0), "clip = 0.0: a bound is above 0"),
+        (dict(penalty=-1.0), "penalty = -1.0: its weight is 0 or more"),
+    ],
+)
+def test_bad_settings_are_refused(settings, words):
+    g, d = players()
+    settings = dict(latent=4, random=random()) | settings
+    with pytest.raises(ValueError, match=words):
+        gans.adversarial_update(g, d, SGD(g.parameters()), SGD(d.parameters()), gans.loss_pair("minimax"), **settings)
+
+
+def test_bad_input_is_refused():
+    g, d = players()
+    settings = dict(latent=4, random=random(), d_steps=5)
+    update = gans.adversarial_update(
+        g, d, SGD(g.parameters()), SGD(d.parameters()), gans.loss_pair("minimax"), **settings
+    )
+    with pytest.raises(ValueError, match="d_steps = 5: the batch has 3 samples"):
+        update((torch.zeros(3, 1, 8, 8),))
+    d.eval()
+    with pytest.raises(ValueError, match=r"the discriminator is in evaluation mode: call discriminator.train\(\)"):
+        update((torch.zeros(10, 1, 8, 8),))
+    with pytest.raises(ValueError, match="image = 9: halved while it is even"):
+        gans.DCGANGenerator(image=9, channels=1, hidden=4)
+    with pytest.raises(ValueError, match="3 against 4 samples: take as many of both"):
+        gans.wasserstein_samples(torch.zeros(3), torch.zeros(4))
+    with pytest.raises(ValueError, match="1 and 5 samples: a covariance needs two or more"):
+        gans.frechet_distance(torch.zeros(1, 2), torch.zeros(5, 2))
+    with pytest.raises(ValueError, match="k = 5: 5 samples have 1 to 4 neighbours"):
+        gans.precision_recall(torch.zeros(5, 2), torch.zeros(5, 2), k=5)
