@@ -22,6 +22,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "rnn_lstm": "recursive",
     "character_models": "WaveNet",
     "autoencoders_vae": "importance-weighted",
+    "gans": "minimax",
 }
 MAXIMUM_WIRE = 1_000_000  # bytes
 
