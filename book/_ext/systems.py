@@ -54,8 +54,8 @@ def _chapter(app, docname, chapter, rows, notebook) -> nodes.section:
     part, _, stem = chapter.partition("/")
     section += nodes.title("", "", link(title(notebook), page))
     tests = sorted(Path(app.srcdir, "tests", part).glob(f"test_{stem}*.py"))
-    names = ", ".join(f"tests/{part}/{test.name}" for test in tests)
-    section += paragraph("Proved by ", nodes.literal("", names), ".")
+    names = [piece for test in tests for piece in (", ", nodes.literal("", f"tests/{part}/{test.name}"))]
+    section += paragraph("Proved by ", *names[1:], ".")
     claims = {record["id"]: record for record in records(notebook)}
     api = app.builder.get_relative_uri(docname, "book/api")
     section += table(COLUMNS, [_cells(row, chapter, page, api, claims) for row in rows])
