@@ -1,0 +1,1 @@
+"""Localization: where things are in an image."""
