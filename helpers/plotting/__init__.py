@@ -6,6 +6,7 @@ are set there, as in `curves(x, y).set(xlabel="step", yscale="log")`. Tensors ma
 
 from helpers.plotting.animation import Animation, animate
 from helpers.plotting.charts import contours, curves, heat_map, paths, vector_field
+from helpers.plotting.dots import dots
 from helpers.plotting.images import boxes, flow_colours, image_grid, masks
 from helpers.plotting.style import COLOURS, INK, use_style
 
@@ -17,6 +18,7 @@ __all__ = [
     "boxes",
     "contours",
     "curves",
+    "dots",
     "flow_colours",
     "heat_map",
     "image_grid",

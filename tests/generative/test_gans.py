@@ -1,6 +1,9 @@
 """GANs against the PyTorch tutorial's layout, scipy and naive loops, and the facts that the chapter builds on."""
 
+import subprocess
+import sys
 from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from torch.testing import assert_close
 from helpers.foundations.optimizers import SGD, Adam
 from helpers.generative import gans
 from helpers.training import fit
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def random(seed: int = 0) -> torch.Generator:
@@ -120,16 +125,24 @@ def test_losses_match_reference():
     assert_close(critic.generator(fake), -fake.mean())
 
 
-def test_gradient_penalty_matches_a_loop():
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_gradient_penalty_matches_a_loop(one_sided):
+    torch.manual_seed(0)
     critic = gans.MLPDiscriminator(dim=3, hidden=8, depth=2).double()
+    with torch.no_grad():
+        critic.main[-1].weight.mul_(15)  # slopes on both sides of 1
     real, fake = torch.randn(2, 6, 3, generator=random(), dtype=torch.float64)
     mix = torch.rand(6, generator=random(1)).double()
-    expected = torch.zeros(()).double()
+    expected, slopes = torch.zeros(()).double(), []
     for x, y, m in zip(real, fake, mix):
         at = (m * x + (1 - m) * y).requires_grad_()
         (slope,) = torch.autograd.grad(critic(at[None]).sum(), at, create_graph=True)
-        expected = expected + (slope.square().sum().sqrt() - 1) ** 2 / 6
-    ours = gans.gradient_penalty(critic, real, fake, mix)
+        excess = slope.square().sum().sqrt() - 1
+        slopes.append(excess.item() + 1)
+        if not one_sided or excess > 0:
+            expected = expected + excess**2 / 6
+    assert min(slopes) < 1 < max(slopes)
+    ours = gans.gradient_penalty(critic, real, fake, mix, one_sided=one_sided)
     assert_close(ours, expected)
     weights = [p for p in critic.parameters() if p.ndim == 2]
     for p, q in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(expected, weights), strict=True):
@@ -144,6 +157,37 @@ def on_a_line():
         gans.normal_mixture(x, [-1.0, 2.0], [0.5, 1.0]),
         gans.normal_mixture(x, [0.3], [1.5]),
     )
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_steps_and_update_pass_the_side_of_the_penalty_on(one_sided):
+    critic, data, z = gans.MLPDiscriminator(dim=1, hidden=4, depth=1), torch.zeros(8, 1), torch.zeros(8, 1)
+    nn.init.zeros_(critic.main[-1].weight)  # a flat critic pays for its slope of 0 on one condition
+    settings = dict(penalty=5.0, mix=torch.rand(8, generator=random()), one_sided=one_sided)
+    pair = gans.loss_pair("wasserstein")
+    loss = gans.discriminator_step(nn.Identity(), critic, SGD(critic.parameters(), 0.0), pair, (data,), z, **settings)
+    assert loss.item() == (0 if one_sided else 5)
+    del settings["mix"]
+    g = gans.MLPGenerator(latent=1, dim=1, hidden=4, depth=1)
+    optimizers = SGD(g.parameters(), 0.0), SGD(critic.parameters(), 0.0)
+    update = gans.adversarial_update(g, critic, *optimizers, pair, latent=1, random=random(), **settings)
+    assert update((data,))["discriminator loss"][0] == (0 if one_sided else 5)
+
+
+@pytest.mark.parametrize(("distance", "run"), [(1.0, 0), (3.0, 1)])
+def test_critic_reads_the_wasserstein_distance(distance, run):
+    torch.manual_seed(run)
+    r, critic = random(run), gans.MLPDiscriminator(dim=1, hidden=32, depth=2)
+    optimizer = Adam(critic.parameters(), 5e-3, betas=(0.5, 0.9))
+    for step in range(300):
+        optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / 300)
+        x, y = torch.randn(256, 1, generator=r), 2 * torch.randn(256, 1, generator=r) + distance
+        settings = dict(penalty=100.0, mix=torch.rand(256, generator=r), one_sided=True)
+        pair = gans.loss_pair("wasserstein")
+        gans.discriminator_step(nn.Identity(), critic, optimizer, pair, (x,), y, **settings)
+    x, y = torch.randn(4000, 1, generator=r), 2 * torch.randn(4000, 1, generator=r) + distance
+    gap = (gans.generate(critic, x).mean() - gans.generate(critic, y).mean()).item()
+    assert gap == pytest.approx(wasserstein_distance(x[:, 0].numpy(), y[:, 0].numpy()), rel=0.1)
 
 
 def test_exact_quantities_match_quadrature():
@@ -348,6 +392,97 @@ def test_device_and_dtype(device, dtype, loss, tmp_path):
     copy.load_state_dict(torch.load(tmp_path / "g.pt", weights_only=True))
     z, y = torch.randn(3, 4), torch.arange(3)
     assert_close(gans.generate(copy, z, y), gans.generate(g, z.to(device), y.to(device)).cpu(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("loss", ["non-saturating", "wasserstein"])
+def test_pairs_for_downloaded_pictures_learn_in_their_format(name, loss):
+    preset = gans.DCGAN[name] | {"hidden": 4}
+    torch.manual_seed(0)
+    g = gans.Conditional(gans.DCGANGenerator(**preset, latent=6 + 10), classes=10)
+    wide = preset | {"channels": preset["channels"] + 10}
+    d = gans.Conditional(gans.DCGANDiscriminator(**wide, norm=loss != "wasserstein"), classes=10)
+    optimizers = [Adam(net.parameters(), 1e-3) for net in (g, d)]
+    update = gans.adversarial_update(g, d, *optimizers, gans.loss_pair(loss), latent=6, random=random(), **RULES[loss])
+    x, y = torch.rand(12, preset["channels"], preset["image"], preset["image"]) * 2 - 1, torch.arange(12) % 10
+    before = nn.utils.parameters_to_vector(g.parameters()).detach().clone()
+    assert all(torch.as_tensor(total).isfinite() for total, _ in update((x, y)).values())
+    assert not torch.equal(nn.utils.parameters_to_vector(g.parameters()), before)
+    made = gans.generate(g, torch.randn(5, 6), torch.arange(5))
+    reader = gans.Classifier(classes=10, channels=preset["channels"])
+    assert made.shape == (5, *x.shape[1:]) and reader(made).shape == (5, 10) and reader.features(made).shape == (5, 32)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("loss", RULES)
+def test_bf16_is_close(device, loss):
+    """Losses of three updates, and the pictures after them, in bf16 and in float32; the penalty's second gradient too."""
+    found = []
+    for dtype in (None, torch.bfloat16):
+        g, d = (net.to(device) for net in players(classes=3, norm=loss != "wasserstein", image=16))
+        optimizers = SGD(g.parameters(), 0.01), SGD(d.parameters(), 0.01)
+        settings = dict(latent=4, random=random(), dtype=dtype, **RULES[loss])
+        update = gans.adversarial_update(g, d, *optimizers, gans.loss_pair(loss), **settings)
+        x = torch.rand(24, 1, 16, 16, generator=random(2)).to(device) * 2 - 1
+        y = (torch.arange(24) % 3).to(device)
+        metrics = [update((x, y)) for _ in range(3)]
+        losses = torch.tensor([float(total) / count for m in metrics for total, count in m.values()])
+        z = torch.randn(5, 4, generator=random(1)).to(device)
+        found.append((losses, gans.generate(g, z, y[:5])))
+    (losses, images), (rough_losses, rough_images) = found
+    assert_close(rough_losses, losses, rtol=0.02, atol=0.01)
+    assert_close(rough_images, images, rtol=0, atol=0.02)
+    assert not torch.equal(losses, rough_losses)  # autocast did something
+
+
+COMPILE = """
+import torch
+from copy import deepcopy
+from helpers.foundations.optimizers import SGD
+from helpers.generative import gans
+
+def players(norm):
+    torch.manual_seed(0)
+    g = gans.DCGANGenerator(image=8, channels=3, hidden=8, latent=4 + 3)
+    d = gans.DCGANDiscriminator(image=8, channels=3 + 3, hidden=8, norm=norm)
+    return [gans.Conditional(net, classes=3).to(DEVICE) for net in (g, d)]
+
+y = torch.arange(12, device=DEVICE) % 3
+z, x = torch.randn(12, 4, device=DEVICE), torch.rand(12, 3, 8, 8, device=DEVICE) * 2 - 1
+for net, read in zip(players(True), (z, x)):
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(net, fullgraph=True)(read, y), net(read, y), rtol=1e-4, atol=1e-5)
+
+# Updates: a compiled generator always, a compiled discriminator where no penalty asks for a second gradient.
+for loss, settings in (("non-saturating", {}), ("wasserstein", dict(clip=0.05)), ("wasserstein", dict(penalty=10.0))):
+    weights = []
+    for compiled in (False, True):
+        g, d = players(not settings)
+        optimizers = SGD(g.parameters(), 0.1), SGD(d.parameters(), 0.1)
+        played = [g, d]
+        if compiled:
+            played[0] = torch.compile(g, backend="aot_eager", fullgraph=True)
+            if "penalty" not in settings:
+                played[1] = torch.compile(d, backend="aot_eager", fullgraph=True)
+        random = torch.Generator().manual_seed(0)
+        pair = gans.loss_pair(loss)
+        update = gans.adversarial_update(*played, *optimizers, pair, latent=4, random=random, **settings)
+        for _ in range(2):
+            update((x, y))
+        weights.append(torch.cat([p.detach().flatten() for net in (g, d) for p in net.parameters()]))
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+    assert weights[0].isfinite().all()
+"""
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_compiled_players_and_updates_are_equal(device):
+    # in a process of its own: the checks of shapes, which only tests install, break the graph
+    command = [sys.executable, "-c", f"DEVICE = {device!r}\n{COMPILE}"]
+    child = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if "InvalidCxxCompiler" in child.stderr or "Python.h" in child.stderr:
+        pytest.skip("needs a C++ compiler and Python's headers for torch.compile")
+    assert child.returncode == 0, child.stderr
 
 
 def test_generate_puts_the_mode_back():

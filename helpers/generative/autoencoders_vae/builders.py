@@ -3,7 +3,8 @@
 Any other module of the same shapes will do as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 
 from torch import nn
@@ -94,14 +95,13 @@ def mlp_vae(
     classes: int = 0,
 ) -> VAE:
     """Fully connected, conditional if there are `classes`."""
-    c, *size = image
-    encoder = mlp_encoder(
-        image=(c + classes, *size), dim=2 * dim, hidden=hidden
+    return tied(
+        partial(mlp_encoder, hidden=hidden),
+        partial(mlp_decoder, hidden=hidden[::-1]),
+        image,
+        dim,
+        classes,
     )
-    decoder = mlp_decoder(
-        image=image, dim=dim + classes, hidden=hidden[::-1]
-    )
-    return tied(encoder, decoder, dim, classes)
 
 
 def conv_vae(
@@ -112,23 +112,35 @@ def conv_vae(
     classes: int = 0,
 ) -> VAE:
     """With convolutions of stride 2, conditional if there are `classes`."""
-    c, *size = image
-    encoder = conv_encoder(
-        image=(c + classes, *size), dim=2 * dim, channels=channels
+    return tied(
+        partial(conv_encoder, channels=channels),
+        partial(conv_decoder, channels=channels),
+        image,
+        dim,
+        classes,
     )
-    decoder = conv_decoder(
-        image=image, dim=dim + classes, channels=channels
-    )
-    return tied(encoder, decoder, dim, classes)
 
 
 def tied(
-    encoder: nn.Module, decoder: nn.Module, dim: int, classes: int
+    encoder: Callable[..., nn.Module],
+    decoder: Callable[..., nn.Module],
+    image: Shape,
+    dim: int,
+    classes: int,
 ) -> VAE:
-    """Both networks as a `VAE`, or a `ConditionalVAE` if `classes` > 0."""
+    """Build both networks into a `VAE`, or with `classes` a conditional one.
+
+    The encoder then sees a channel more for each class, the decoder a
+    number more.
+    """
+    c, *size = image
+    networks = (
+        encoder(image=(c + classes, *size), dim=2 * dim),
+        decoder(image=image, dim=dim + classes),
+    )
     if classes == 0:
-        return VAE(encoder, decoder, dim=dim)
-    return ConditionalVAE(encoder, decoder, dim=dim, classes=classes)
+        return VAE(*networks, dim=dim)
+    return ConditionalVAE(*networks, dim=dim, classes=classes)
 
 
 def layers(*widths: int) -> list[nn.Module]:

@@ -22,6 +22,7 @@ def discriminator_step(
     *,
     penalty: float = 0.0,
     mix: Float[Tensor, "b"] | None = None,
+    one_sided: bool = False,
 ) -> Float[Tensor, ""]:
     """Move D with G held fixed; `batch` is (x,) or (x, y)."""
     x, *y = batch
@@ -32,7 +33,9 @@ def discriminator_step(
     loss = losses.discriminator(real, discriminator(fake, *y).float())
     if penalty:
         fake = fake.to(x.dtype)
-        slope = gradient_penalty(discriminator, x, fake, mix, *y)
+        slope = gradient_penalty(
+            discriminator, x, fake, mix, *y, one_sided=one_sided
+        )
         loss = loss + penalty * slope
     loss.backward()
     optimizer.step()
@@ -70,19 +73,21 @@ def adversarial_update(
     d_steps: int = 1,
     clip: float | None = None,
     penalty: float = 0.0,
+    one_sided: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Update:
     """`d_steps` steps of D, then one of G, as one update.
 
     The batch is cut into `d_steps` equal parts: each step of D sees data
     of its own. `clip` bounds D's weights after each of its steps,
-    `penalty` weighs the gradient penalty; `dtype` is that of autocast.
+    `penalty` weighs the gradient penalty, `one_sided` or not; `dtype` is
+    that of autocast.
     `random` draws the noise. Metrics: "discriminator loss" and
     "generator loss", means over their steps. Raises `ValueError` for a
     network in evaluation mode and for settings that make no sense.
     """
     check(latent, d_steps, clip, penalty)
-    d_settings = dict(penalty=penalty)
+    d_settings = dict(penalty=penalty, one_sided=one_sided)
 
     def draw(n: int, like: Tensor, uniform: bool = False) -> Tensor:
         where = dict(generator=random, device=random.device)

@@ -93,18 +93,20 @@ def gradient_penalty(
     fake: Float[Tensor, "b *shape"],
     mix: Float[Tensor, "b"],
     *condition: Tensor,
+    one_sided: bool = False,
 ) -> Scalar:
     """E (‖∇f(x̂)‖ - 1)² at x̂ = mix · x + (1 - mix) · G(z).
 
     `mix` is uniform on [0, 1], one number a sample (Gulrajani et al.
-    2017, arXiv:1704.00028). No batch norm in the critic: the gradient
-    is taken sample by sample.
+    2017, arXiv:1704.00028); `one_sided` lets slopes below 1 go free.
+    No batch norm in the critic: the gradient is taken sample by sample.
     """
     mix = mix.view(-1, *[1] * (real.ndim - 1))
     x = torch.lerp(fake, real, mix).detach().requires_grad_()
     f = critic(x, *condition)
     (slope,) = torch.autograd.grad(f.sum(), x, create_graph=True)
-    return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    excess = slope.flatten(1).norm(dim=1) - 1
+    return (excess.clamp(min=0) if one_sided else excess).square().mean()
 
 
 @torch.no_grad()

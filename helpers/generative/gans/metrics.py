@@ -11,15 +11,17 @@ Features = Float[Tensor, "n d"]
 
 
 class Classifier(nn.Module):
-    """A small convolutional classifier of square grey images.
+    """A small convolutional classifier of images.
 
     `features` is what its last layer sees: `dim` numbers an image.
     """
 
-    def __init__(self, *, classes: int, hidden: int = 16, dim: int = 32):
+    def __init__(
+        self, *, classes: int, channels: int = 1, hidden: int = 16, dim: int = 32
+    ):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, hidden, 3, padding=1),
+            nn.Conv2d(channels, hidden, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(hidden, 2 * hidden, 3, stride=2, padding=1),
             nn.ReLU(),
@@ -30,10 +32,10 @@ class Classifier(nn.Module):
         )
         self.head = nn.Linear(dim, classes)
 
-    def features(self, x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b d"]:
+    def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         return self.body(x)
 
-    def forward(self, x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b k"]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         return self.head(self.features(x))
 
 

@@ -16,6 +16,8 @@ DCGAN = {
     "digits": dict(image=8, channels=1, hidden=64),
     "small glyphs": dict(image=16, channels=1, hidden=16),
     "glyphs": dict(image=28, channels=1, hidden=64),
+    "mnist": dict(image=28, channels=1, hidden=64),
+    "cifar10": dict(image=32, channels=3, hidden=128),
     "tutorial": dict(image=64, channels=3, hidden=64),
     "paper": dict(image=64, channels=3, hidden=128),
 }
