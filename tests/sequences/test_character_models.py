@@ -1,5 +1,9 @@
 """Character models: NumPy against torch, WaveNet against nn.Conv1d, samples with a cache against samples without."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -289,6 +293,47 @@ def test_device_and_dtype(name, device):
     other = build(name, seed=1).float().to(device)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(x)[0], logits)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@every_net
+def test_bf16_autocast_is_finite_and_close(name, device):
+    model, x = build(name).float().to(device), text(2, 20).to(device)
+    exact = model(x)[0]
+    with torch.autocast(device, torch.bfloat16):
+        logits, _ = model(x)
+        loss = next_character_loss(model, (x,))
+    assert logits.dtype == torch.bfloat16
+    assert_close(logits.float(), exact, rtol=0, atol=0.03)
+    loss.backward()
+    for key, parameter in model.named_parameters():
+        if not key.startswith("layers.2.residual"):  # nothing lies above the last layer
+            assert parameter.grad.dtype == torch.float32 and parameter.grad.isfinite().all(), key
+            assert parameter.grad.abs().max() > 0, key
+
+
+def test_torch_compile_gives_the_same():
+    """In a process of its own, without the checks of shapes: one graph for logits, carried state and gradients."""
+    code = """
+from functools import partial
+import torch
+from helpers.sequences.character_models import CharacterRNN, WaveNet, next_character_loss
+from helpers.sequences.rnn_lstm import GRU, LSTM, RNN
+makers = [partial(CharacterRNN, net, vocab=5, dim=3, hidden=4) for net in (RNN, LSTM, GRU)]
+for make in (*makers, partial(WaveNet, vocab=5, channels=3, skip=4, dilations=(1, 2))):
+    model, x = make().double(), torch.randint(5, (2, 4))
+    whole, found = model(x)[0], []
+    for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
+        model.zero_grad()
+        first, state = run(x[:, :2])
+        rest, _ = run(x[:, 2:], state)
+        torch.testing.assert_close(torch.cat([first, rest], 1), whole, rtol=0, atol=1e-10)
+        next_character_loss(run, (x[:, :3],)).backward()
+        found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert max(g.abs().max() for g in found[0]) > 1e-3
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_bad_input_is_refused():

@@ -22,6 +22,7 @@ from helpers.sequences.rnn_lstm import (
     TreeNet,
     Writer,
     adding_problem,
+    bag_of_words_limit,
     entropy_rate,
     expression,
     flat,
@@ -110,6 +111,28 @@ def test_reviews_follow_their_grammar():
         praise = bool(good & set(last)) != ("not" in last)
         assert praise == bool(label) and bool(good & set(last)) != bool(bad & set(last))
     assert 0.4 < labels.double().mean() < 0.6
+
+
+def test_no_bag_of_words_surpasses_its_limit():
+    """The best rule by hand, tried on reviews: two clauses tell where kind and negation are the same in both."""
+    tokens, _, labels = reviews(20_000, generator=generator())
+    good = {WORDS.index(word) for word in ("good", "bright", "moving", "funny")}
+    bad = {WORDS.index(word) for word in ("bad", "dull", "weak", "noisy")}
+    sure, right, praise = [], [], []
+    for row, label in zip(tokens.tolist(), labels.tolist()):
+        praised, blamed = sum(token in good for token in row), sum(token in bad for token in row)
+        negations, clauses = row.count(WORDS.index("not")), praised + blamed
+        sure.append(negations % clauses == 0 and not (praised and blamed))
+        if clauses == 1:
+            sure[-1] = True
+        right.append(((praised > 0) ^ (negations > 0)) == label)
+        praise.append(label)
+    sure, right, praise = map(torch.tensor, (sure, right, praise))
+    assert right[sure].all()
+    assert praise[~sure].double().mean().item() == pytest.approx(0.5, abs=0.02)  # a coin
+    share = sure.double().mean().item()
+    assert share + (1 - share) / 2 == pytest.approx(bag_of_words_limit(), abs=0.01)
+    assert bag_of_words_limit() == 1 / 4 + 3 / 4 * 5 / 8
 
 
 def test_moving_dot_moves_as_labelled():

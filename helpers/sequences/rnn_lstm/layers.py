@@ -81,6 +81,18 @@ class Recurrent(nn.Module):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return tuple(getattr(self, name + suffix, None) for name in names)
 
+    def forward(
+        self,
+        x: Float[Tensor, "m n d"] | PackedSequence,
+        h: Float[Tensor, "l b h"] | None = None,
+        lengths: Int[Tensor, "b"] | None = None,
+    ) -> tuple[Float[Tensor, "m n o"] | PackedSequence, Tensor]:
+        """Outputs of every step and the last h, as in torch; `lengths`
+        end the sequences of a padded batch, outputs beyond are 0. The LSTM
+        has a form of its own, for its two states."""
+        out, (h,) = self.run(x, None if h is None else (h,), lengths)
+        return out, h
+
     def run(
         self,
         x: Float[Tensor, "m n d"] | PackedSequence,
@@ -184,17 +196,6 @@ class RNN(Recurrent):
         self.nonlinearity = nonlinearity
         super().__init__(*sizes, **options)
 
-    def forward(
-        self,
-        x: Float[Tensor, "m n d"] | PackedSequence,
-        h: Float[Tensor, "l b h"] | None = None,
-        lengths: Int[Tensor, "b"] | None = None,
-    ) -> tuple[Float[Tensor, "m n o"] | PackedSequence, Tensor]:
-        """Outputs of every step and the last h, as in torch; `lengths`
-        end the sequences of a padded batch, outputs beyond are 0."""
-        out, (h,) = self.run(x, None if h is None else (h,), lengths)
-        return out, h
-
     def step(self, x, states, suffix="_l0"):
         """One step by the equation: (h,)."""
         weights = self.weights(suffix)
@@ -247,17 +248,6 @@ class GRU(Recurrent):
     """
 
     gates = 3
-
-    def forward(
-        self,
-        x: Float[Tensor, "m n d"] | PackedSequence,
-        h: Float[Tensor, "l b h"] | None = None,
-        lengths: Int[Tensor, "b"] | None = None,
-    ) -> tuple[Float[Tensor, "m n o"] | PackedSequence, Tensor]:
-        """Outputs of every step and the last h, as in torch; `lengths`
-        end the sequences of a padded batch, outputs beyond are 0."""
-        out, (h,) = self.run(x, None if h is None else (h,), lengths)
-        return out, h
 
     def step(self, x, states, suffix="_l0"):
         """One step by the equations: (h,)."""

@@ -3,6 +3,9 @@
 Generators are torch's, on the CPU; batches come first. The adding problem and recall are of Hochreiter & Schmidhuber 1997.
 """
 
+from collections import Counter
+from itertools import product
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -129,16 +132,36 @@ def reviews(
         words: list[str] = []
         for pick in (draw[:5], draw[5:])[: 1 + (draw[0] % 4 > 0)]:
             _, subject, negated, very, word = pick
-            good, word = word % 2, word // 2
+            word = (BAD, GOOD)[word % 2][word // 2 % 4]
             words += ["but"] * bool(words)
-            words += ["the", SUBJECTS[subject % 5], "was"]
-            words += ["not"] * (negated % 2) + ["very"] * (very % 2)
-            words.append((BAD, GOOD)[good][word % 4])
-        labels.append(good ^ (negated % 2))
+            said, label = clause(SUBJECTS[subject % 5], negated % 2, very % 2, word)
+            words += said
+        labels.append(label)
         rows.append(torch.tensor([WORDS.index(w) for w in [*words, "."]]))
     lengths = torch.tensor([len(row) for row in rows])
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     return padded, lengths, torch.tensor(labels)
+
+
+def clause(subject: str, negated: int, very: int, word: str) -> tuple[list[str], int]:
+    """A clause's words, and 1 for praise or 0 for blame."""
+    said = ["the", subject, "was", *["not"] * negated, *["very"] * very, word]
+    return said, int(word in GOOD) ^ negated
+
+
+def bag_of_words_limit() -> float:
+    """The share of `reviews` that no bag of words surpasses.
+
+    Exact, by listing all pairs of clauses. The best bag knows how often
+    each word occurs, and answers what most reviews with these words are.
+    One clause alone (a quarter of the reviews) it understands.
+    """
+    clauses = [clause(*choice) for choice in product(SUBJECTS, (0, 1), (0, 1), GOOD + BAD)]
+    seen = Counter()
+    for (first, _), (second, label) in product(clauses, clauses):
+        seen[tuple(sorted(first + second)), label] += 1
+    right = sum(max(seen[bag, 0], seen[bag, 1]) for bag in {bag for bag, _ in seen})
+    return 1 / 4 + 3 / 4 * right / len(clauses) ** 2
 
 
 DIRECTIONS = torch.tensor([[-1, 0], [0, 1], [1, 0], [0, -1]])  # ↑ → ↓ ←
