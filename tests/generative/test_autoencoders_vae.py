@@ -396,7 +396,7 @@ def test_negative_elbo_weighs_its_terms():
 
     loss, metrics = terms()
     torch.manual_seed(0)
-    assert loss == pytest.approx(-float(elbo(batch[0], model(*batch)).mean()), rel=1e-12)
+    assert loss == pytest.approx(-elbo(batch[0], model(*batch)).mean().item(), rel=1e-12)
     assert loss == pytest.approx(metrics["distortion"] + metrics["kl"]) and metrics["elbo"] == pytest.approx(-loss)
     heavy, same = terms(beta=4.0)
     assert same == metrics and heavy == pytest.approx(metrics["distortion"] + 4 * metrics["kl"])
