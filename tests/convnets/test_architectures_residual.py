@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import pytest
 import timm
 import torch
@@ -13,7 +14,7 @@ from torch.testing import assert_close
 from torchvision.ops import FrozenBatchNorm2d
 
 from helpers.convnets.architectures import preactivation, resnet
-from helpers.convnets.architectures.catalogue import CATALOGUE, measured
+from helpers.convnets.architectures.catalogue import CATALOGUE
 from helpers.convnets.architectures.highway import Highway, highway_linear, highway_mlp, highway_small
 from helpers.convnets.architectures.preactivation import (
     PreBlock,
@@ -65,6 +66,13 @@ def images(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture
+def bare(monkeypatch):
+    """No initialisation, which on the device meta takes most of the time."""
+    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+    monkeypatch.setattr(nn.Conv2d, "reset_parameters", lambda self: None)
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
@@ -74,7 +82,7 @@ def seed():
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameter_count(name):
+def test_parameter_count(name, bare):
     with torch.device("meta"):
         ours, reference = getattr(resnet, name)(), getattr(torchvision.models, name)()
     shapes = {k: v.shape for k, v in ours.state_dict().items()}
@@ -85,7 +93,7 @@ def test_parameter_count(name):
 
 
 @pytest.mark.parametrize("depth, millions", [(20, "0.27"), (32, "0.46"), (44, "0.66"), (56, "0.85"), (110, "1.73")])
-def test_small_nets_have_the_papers_counts(depth, millions):  # table 6 rounds the last one to 1.7
+def test_small_nets_have_the_papers_counts(depth, millions, bare):  # table 6 rounds the last one to 1.7
     with torch.device("meta"):
         residual, plain = resnet_small(depth=depth), resnet_small(depth=depth, residual=False)
     assert f"{count(residual) / 1e6:.2f}" == millions
@@ -107,16 +115,15 @@ def test_small_nets_have_the_papers_counts(depth, millions):  # table 6 rounds t
         (28, 12, 52.5),
     ],
 )
-def test_wide_nets_have_the_papers_counts(depth, k, millions):
+def test_wide_nets_have_the_papers_counts(depth, k, millions, bare):
     with torch.device("meta"):
-        net = wide_resnet(depth, k)
+        net = wide_resnet(depth=depth, k=k)
     assert round(count(net) / 1e6, 1) == millions
-    assert sum(isinstance(m, nn.Conv2d) for m in net.modules()) == depth + (
-        k > 1
-    )  # k = 1 needs two projections, the classifier is one
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in net.modules())
+    assert convolutions == depth + (k > 1)  # the classifier is one; with k = 1 the first stage needs no projection
 
 
-def test_preactivation_counts():
+def test_preactivation_counts(bare):
     with torch.device("meta"):
         nets = {depth: preactivation_small(depth=depth, bottleneck=True) for depth in (164, 1001)}
     weights = {d: sum(p.numel() for p in net.parameters() if p.ndim > 1) for d, net in nets.items()}
@@ -124,30 +131,38 @@ def test_preactivation_counts():
     assert round(weights[1001] / 1e6, 1) == 10.2  # as published; with the norms' own parameters it is 10.3
 
 
-@pytest.mark.parametrize("name", [n for n, e in CATALOGUE.items() if e.image == 32 and e.year in (2015, 2016, 2017)])
-def test_small_entries_of_the_catalogue(name):
-    entry = CATALOGUE[name]
-    assert measured(entry) == (entry.layers, entry.parameters, entry.multiply_adds)
-
-
 # 2. References
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
-@pytest.mark.parametrize("training", [False, True])
-def test_matches_reference(name, training):
-    reference = unsettled(getattr(torchvision.models, name)(num_classes=7)).train(training)
-    ours = getattr(resnet, name)(classes=7).double().train(training)
+def twins(name):
+    """torchvision's network, unsettled, and ours with its state."""
+    reference = unsettled(getattr(torchvision.models, name)(num_classes=7))
+    ours = getattr(resnet, name)(classes=7).double()
     ours.load_state_dict(reference.state_dict())
-    x = images(2, 3, 64, 64)
-    outputs = [net(x) for net in (ours, reference)]
+    return ours, reference
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
+def test_matches_reference(name):
+    x = images(1, 3, 48, 48)
+    with torch.no_grad():
+        found, expected = (net.eval()(x) for net in twins(name))
+    assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
+def test_gradients_and_training_match_reference(name):
+    ours, reference = twins(name)
+    x = images(2, 3, 48, 48)
+    outputs = [net.train()(x) for net in (ours, reference)]
     assert_close(*outputs, rtol=1e-10, atol=1e-10)
     for y in outputs:
         y.square().sum().backward()
     theirs = dict(reference.named_parameters())
     for key, p in ours.named_parameters():
-        assert_close(p.grad, theirs[key].grad, rtol=1e-8, atol=1e-10)
-        assert p.grad.abs().sum() > 0, key
+        scale = theirs[key].grad.abs().max()
+        assert scale > 0
+        assert_close(p.grad / scale, theirs[key].grad / scale, rtol=1e-7, atol=1e-7)
     buffers = dict(reference.named_buffers())
     for key, b in ours.named_buffers():
         assert_close(b, buffers[key])
@@ -160,7 +175,7 @@ def test_frozen_norms_and_features():
     ours = resnet50(classes=None, norm=FrozenBatchNorm2d).double()
     state = {k: v for k, v in reference.state_dict().items() if not k.startswith("fc")}
     ours.load_state_dict(state)
-    x = images(1, 3, 64, 64)
+    x = images(1, 3, 48, 48)
     maps, expected = ours.features(x), body(x)
     assert list(maps) == list(expected) == list(ours.widths)
     for name in maps:
@@ -174,10 +189,10 @@ def test_preactivation_matches_timm():
     reference = unsettled(timm.create_model("resnetv2_50", num_classes=7)).eval()
     ours = resnetv2_50(classes=7).double().eval()
     ours.load_state_dict(reference.state_dict())
-    x = images(2, 3, 64, 64)
-    assert_close(ours(x), reference(x), rtol=1e-10, atol=1e-10)
-    ours.train(), reference.train()
-    assert_close(ours(x), reference(x), rtol=1e-10, atol=1e-10)
+    x = images(2, 3, 40, 40)
+    with torch.no_grad():
+        assert_close(ours(x), reference(x), rtol=1e-10, atol=1e-10)
+        assert_close(ours.train()(x), reference.train()(x), rtol=1e-10, atol=1e-10)
     with torch.device("meta"):
         state = preactivation.resnetv2_101().state_dict()
         theirs = timm.create_model("resnetv2_101").state_dict()
@@ -338,7 +353,7 @@ def test_a_dropped_block_gets_no_gradient_and_hands_its_input_on():
 
 def test_test_rule_scales_the_branch_by_its_survival():
     block = unsettled(resnet_small(depth=8)).layer1[0].eval()
-    x, p = images(2, 16, 6, 6).relu() + 50, 0.3  # so far from 0 that the last ReLU lets all pass
+    x, p = images(2, 16, 6, 6).relu() + 500, 0.3  # so far from 0 that the last ReLU lets all pass
     kept, dropped = block(x), block.skip(x)
     block.survival = p
     assert_close(block(x), F.relu(x + p * block.branch(x)))
@@ -426,7 +441,7 @@ def accuracy(net, x, y):
 def test_learns_toy_problem(name):
     x, y = digits()
     net = SMALL[name](channels=1)
-    train(net, x, y, steps=60, lr=3e-3 if name == "highway" else 1e-2)
+    train(net, x, y, steps=40, lr=3e-3 if name == "highway" else 1e-2)
     assert accuracy(net, x, y) > 0.7
 
 
@@ -512,7 +527,8 @@ def test_device_and_dtype(name):
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("training", [False, True])
-def test_compiles_without_a_graph_break(name, training):
+def test_compiles_without_a_graph_break(name, training, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of shapes break the graph
     net, x = SMALL[name](channels=1), torch.randn(2, 1, 12, 12)
     net.train(training)
     expected = net(x)
@@ -543,7 +559,7 @@ def test_bad_input():
         with pytest.raises(ValueError, match=r"depth = 21: it is 9n \+ 2, such as 11, 20, 29"):
             preactivation_small(depth=21, bottleneck=True)
         with pytest.raises(ValueError, match=r"depth = 12: it is 6n \+ 4, such as 10, 16, 22"):
-            wide_resnet(12, 2)
+            wide_resnet(depth=12)
         with pytest.raises(ValueError, match=r"depth = 12: .* 3n \+ 2, such as 5, 8, 11"):
             highway_small(depth=12)
         with pytest.raises(ValueError, match="kind = 'gated': one of highway, residual, plain"):
@@ -552,8 +568,8 @@ def test_bad_input():
         stochastic_depth(torch.ones(2, 2), 1.5, "row")
     with pytest.raises(ValueError, match="mode = 'column': 'batch' or 'row'"):
         stochastic_depth(torch.ones(2, 2), 0.5, "column")
-    with pytest.raises(ValueError, match=r"last = -1: a probability"):
-        linear_decay(3, last=-1)
+    with pytest.raises(ValueError, match=r"last = -1.0: a probability"):
+        linear_decay(3, last=-1.0)
     plain = resnet_small(depth=8, residual=False)
     with (
         pytest.raises(ValueError, match="'layer9.0' is no block: layer1.0, layer2.0, layer3.0"),

@@ -208,7 +208,13 @@ def densenet201(*, weights: str | None = None, **options) -> DenseNet:
 
 
 def densenet_small(
-    *, depth: int = 22, growth: int = 12, bottleneck: int = 4, **options
+    *,
+    depth: int = 22,
+    growth: int = 12,
+    bottleneck: int = 4,
+    classes: int = 10,
+    channels: int = 3,
+    **options,
 ) -> DenseNet:
     """The nets for CIFAR-10: three blocks, of 6n + 4 or 3n + 4 layers.
 
@@ -228,6 +234,7 @@ def densenet_small(
         bottleneck=bottleneck,
         compression=0.5 if bottleneck else 1.0,
         small=True,
-        classes=10,
+        classes=classes,
+        channels=channels,
     )
     return DenseNet((n, n, n), growth=growth, **plan | options)

@@ -221,16 +221,17 @@ def preactivation_small(
 
 
 def wide_resnet(
-    depth: int,
-    k: int,
     *,
+    depth: int = 28,
+    k: int = 10,
     classes: int = 10,
     channels: int = 3,
     dropout: float = 0.0,
 ) -> PreResNet:
     """WRN-depth-k for 32x32 images: 6n + 4 convolutions, k times as wide.
 
-    The depth counts the three projections, as the paper does.
+    The depth counts the three projections, as the paper does; WRN-28-10 is
+    its best net.
     """
     n = blocks_per_stage(depth, layers=2, rest=4)
     return PreResNet(
@@ -245,16 +246,16 @@ def wide_resnet(
     )
 
 
-def wrn_16_8(**options) -> PreResNet:
+def wrn_16_8(
+    *, classes: int = 10, channels: int = 3, dropout: float = 0.0
+) -> PreResNet:
     """The shallow wide net that matches a thin one of 1,000 layers."""
-    return wide_resnet(16, 8, **options)
+    options = dict(classes=classes, channels=channels, dropout=dropout)
+    return wide_resnet(depth=16, k=8, **options)
 
 
-def wrn_28_10(**options) -> PreResNet:
-    """The paper's best net."""
-    return wide_resnet(28, 10, **options)
-
-
-def wrn_small(*, depth: int = 10, k: int = 2, **options) -> PreResNet:
+def wrn_small(
+    *, depth: int = 10, k: int = 2, classes: int = 10, channels: int = 3
+) -> PreResNet:
     """WRN-10-2: one block a stage, twice as wide as ResNet."""
-    return wide_resnet(depth, k, **options)
+    return wide_resnet(depth=depth, k=k, classes=classes, channels=channels)
