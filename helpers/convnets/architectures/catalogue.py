@@ -9,13 +9,18 @@ from torch import nn
 
 from helpers.convnets.architectures import (
     alexnet,
+    densenet,
+    fractalnet,
     googlenet,
+    highway,
     inception,
     inception_resnet,
     lenet,
     mobilenet,
     nasnet,
     network_in_network,
+    preactivation,
+    resnet,
     squeezenet,
     vgg,
     zfnet,
@@ -95,6 +100,7 @@ def weighted_layers(network: nn.Module, shape: tuple[int, int, int]) -> int:
 ONE = "ImageNet val, one net, one crop"
 TEN = "ImageNet val, one net, ten crops"
 DENSE = "ImageNet val, one net, one scale, dense"
+CIFAR = "CIFAR-10 test, one net"
 
 # fmt: off
 ENTRIES = (
@@ -287,5 +293,132 @@ ENTRIES = (
         small=True,
     ),
 )
+
+RESIDUAL = (
+    Entry(
+        resnet.resnet18, "he2016", 2016, 18, 224,
+        11_689_512, 1_814_073_344,
+        top1=Error(27.88, TEN),
+    ),
+    Entry(
+        resnet.resnet34, "he2016", 2016, 34, 224,
+        21_797_672, 3_663_761_408,
+        Error(7.46, TEN), Error(24.52, TEN),
+    ),
+    Entry(
+        resnet.resnet50, "he2016", 2016, 50, 224,
+        25_557_032, 4_089_184_256,
+        Error(6.71, TEN), Error(22.85, TEN),
+    ),
+    Entry(
+        resnet.resnet101, "he2016", 2016, 101, 224,
+        44_549_160, 7_801_405_440,
+        Error(6.05, TEN), Error(21.75, TEN),
+    ),
+    Entry(
+        resnet.resnet152, "he2016", 2016, 152, 224,
+        60_192_808, 11_513_626_624,
+        Error(5.71, TEN), Error(21.43, TEN),
+    ),
+    Entry(
+        resnet.resnext50_32x4d, "xie2017", 2017, 50, 224,
+        25_028_904, 4_230_479_872,
+        top1=Error(22.2, ONE),
+    ),
+    Entry(
+        resnet.resnext101_32x8d, "xie2017", 2017, 101, 224,
+        88_791_336, 16_414_015_488,
+    ),
+    Entry(
+        resnet.resnext101_64x4d, "xie2017", 2017, 101, 224,
+        83_455_272, 15_460_270_080,
+        Error(5.3, ONE), Error(20.4, ONE),
+    ),
+    Entry(
+        resnet.wide_resnet50_2, "zagoruyko2016", 2016, 50, 224,
+        68_883_240, 11_398_021_120,
+        Error(6.03, ONE), Error(21.9, ONE),
+    ),
+    Entry(
+        resnet.wide_resnet101_2, "zagoruyko2016", 2016, 101, 224,
+        126_886_696, 22_753_050_624,
+    ),
+    Entry(
+        resnet.resnet_small, "he2016", 2016, 20, 32,
+        269_722, 40_551_040,
+        top1=Error(8.75, CIFAR), small=True,
+    ),
+    Entry(
+        preactivation.resnetv2_50, "he2016identity", 2016, 50, 224,
+        25_549_352, 4_089_184_256,
+    ),
+    Entry(
+        preactivation.resnetv2_101, "he2016identity", 2016, 101, 224,
+        44_541_480, 7_801_405_440,
+    ),
+    Entry(
+        preactivation.preactivation_small, "he2016identity", 2016, 20, 32,
+        272_282, 40_813_184,
+        small=True,
+    ),
+    Entry(
+        preactivation.wrn_16_8, "zagoruyko2016", 2016, 14, 32,
+        10_961_370, 1_548_145_664,
+    ),
+    Entry(
+        preactivation.wide_resnet, "zagoruyko2016", 2016, 26, 32,
+        36_479_194, 5_243_328_768,
+    ),
+    Entry(
+        preactivation.wrn_small, "zagoruyko2016", 2016, 8, 32,
+        303_706, 44_483_840,
+        small=True,
+    ),
+    Entry(
+        highway.highway_mlp, "srivastava2015", 2015, 20, 32,
+        245_960, 244_100,
+        small=True,
+    ),
+    Entry(
+        highway.highway_small, "srivastava2015training", 2015, 11, 32,
+        42_378, 19_021_984,
+        small=True,
+    ),
+    Entry(
+        densenet.densenet121, "huang2017", 2017, 121, 224,
+        7_978_856, 2_834_161_664,
+        Error(7.71, ONE), Error(25.02, ONE),
+    ),
+    Entry(
+        densenet.densenet161, "huang2017", 2017, 161, 224,
+        28_681_000, 7_727_907_072,
+    ),
+    Entry(
+        densenet.densenet169, "huang2017", 2017, 169, 224,
+        14_149_480, 3_359_843_328,
+        Error(6.85, ONE), Error(23.8, ONE),
+    ),
+    Entry(
+        densenet.densenet201, "huang2017", 2017, 201, 224,
+        20_013_928, 4_291_365_888,
+        Error(6.34, ONE), Error(22.58, ONE),
+    ),
+    Entry(
+        densenet.densenet_small, "huang2017", 2017, 22, 32,
+        71_686, 31_238_322,
+        small=True,
+    ),
+    Entry(
+        fractalnet.fractalnet20, "larsson2017", 2017, 21, 32,
+        33_724_618, 845_222_912,
+    ),
+    Entry(
+        fractalnet.fractalnet_small, "larsson2017", 2017, 13, 32,
+        150_382, 20_902_368,
+        small=True,
+    ),
+)
 # fmt: on
-CATALOGUE: dict[str, Entry] = {e.builder.__name__: e for e in ENTRIES}
+CATALOGUE: dict[str, Entry] = {
+    e.builder.__name__: e for e in (*ENTRIES, *RESIDUAL)
+}
