@@ -171,7 +171,7 @@ def latency(net: nn.Module, images: Tensor, repeats: int = 5) -> float:
 
 def draw_block(
     ax: "matplotlib.axes.Axes",
-    parts: Mapping[str, tuple[float, float, str]],
+    parts: Mapping[str, tuple],
     arrows: Sequence[tuple],
     title: str = "",
 ) -> "matplotlib.axes.Axes":
