@@ -17,7 +17,7 @@ from helpers.data import glyphs
 SMALL = [name for name, entry in CATALOGUE.items() if entry.small]
 # Networks of full size whose code no small preset runs.
 LARGE = ["lenet5", "googlenet_2014", "googlenet", "inception_v2", "inception_v3", "inception_resnet_v2"]
-RATES = dict(alexnet_small=0.002, zfnet_small=0.002, network_in_network_small=0.002, squeezenet_small=0.002)
+SLOW = {"network_in_network_small", "squeezenet_small"}  # many layers, no norm: they need more steps
 VARIANTS = {
     "tanh": lambda: alexnet_small(channels=1, activation=nn.Tanh),
     "naive": lambda: googlenet_small(channels=1, naive=True),
@@ -30,8 +30,10 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def digits():
-    drawn = glyphs(2048, seed=0, size=32, distortion=0.3)
-    return drawn.images, drawn.labels
+    """One digit of each class, undistorted."""
+    drawn = glyphs(64, seed=0, size=32, distortion=0)
+    rows = [drawn.labels.tolist().index(label) for label in range(10)]
+    return drawn.images[rows], drawn.labels[rows]
 
 
 def build(name, device="cpu", **options) -> nn.Module:
@@ -40,13 +42,12 @@ def build(name, device="cpu", **options) -> nn.Module:
         return CATALOGUE[name].builder(**options)
 
 
-def train(network, images, labels, *, steps=40, rate=0.004) -> list[float]:
-    """The losses of a short training on batches of 64."""
+def train(network, images, labels, *, steps=21, rate=0.004) -> list[float]:
+    """The losses of a few steps on the same ten digits."""
     optimizer = torch.optim.Adam(network.train().parameters(), lr=rate)
     losses = []
-    for step in range(steps):
-        rows = torch.arange(64 * step, 64 * (step + 1)) % len(images)
-        loss = F.cross_entropy(network(images[rows]), labels[rows])
+    for _ in range(steps):
+        loss = F.cross_entropy(network(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -56,9 +57,10 @@ def train(network, images, labels, *, steps=40, rate=0.004) -> list[float]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_learns_toy_problem(name, digits):
-    """At first near log 10 or above (it cannot know), in the end far below."""
-    losses = train(build(name, channels=1), *digits, rate=RATES.get(name, 0.004))
-    assert losses[0] > 1.8 and sum(losses[-5:]) / 5 < 1.4, losses
+    """At first it cannot know, log 10 = 2.3 or worse; a few steps later it has begun to tell the ten digits apart."""
+    options = dict(steps=33, rate=0.003) if name in SLOW else {}
+    losses = train(build(name, channels=1), *digits, **options)
+    assert losses[0] > 2 and losses[-1] < 1.5, losses
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -66,13 +68,13 @@ def test_variants_learn(name, digits):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = VARIANTS[name]()
-    losses = train(network, *digits, rate=0.002)
-    assert sum(losses[-5:]) / 5 < losses[0] - 0.4, losses
+    losses = train(network, *digits, rate=0.003, steps=33 if name.startswith("linear") else 21)
+    assert losses[0] > 2 and losses[-1] < 1.5, losses
 
 
 def test_lenet5_learns(digits):
-    losses = train(build("lenet5"), *digits, rate=0.001)
-    assert sum(losses[-5:]) / 5 < 0.5 * losses[0], losses
+    losses = train(build("lenet5"), *digits, rate=0.002)
+    assert losses[0] > 2 and losses[-1] < 1.5, losses
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -201,7 +201,7 @@ ENTRIES = (
     ),
     Entry(
         network_in_network.network_in_network_small, "lin2014", 2014, 9, 32,
-        105_866, 22_421_504,
+        27_338, 6_230_016,
         small=True,
     ),
     Entry(
@@ -289,7 +289,7 @@ ENTRIES = (
     ),
     Entry(
         nasnet.nasnet_small, "zoph2018", 2018, 35, 32,
-        68_650, 11_200_384,
+        68_650, 2_801_536,
         small=True,
     ),
 )

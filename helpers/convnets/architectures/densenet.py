@@ -67,11 +67,13 @@ class DenseLayer(nn.Module):
 @contextmanager
 def uncounted(norm: nn.BatchNorm2d) -> Iterator[None]:
     """Keep a second pass over a batch out of the running statistics."""
-    norm.track_running_stats = False
+    momentum, batches = norm.momentum, norm.num_batches_tracked.clone()
+    norm.momentum = 0.0
     try:
         yield
     finally:
-        norm.track_running_stats = True
+        norm.momentum = momentum
+        norm.num_batches_tracked.copy_(batches)
 
 
 class DenseBlock(nn.ModuleDict):

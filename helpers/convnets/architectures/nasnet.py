@@ -202,10 +202,11 @@ class NASNet(nn.Module):
     """Three stages of `depth` normal cells, reductions between them.
 
     `width` is that of the first stage's cells; it doubles at each
-    reduction. `imagenet` puts two reduction cells and a stride in front,
-    which divides the side by 8. A cell is fed by the two before it, but
-    for the first behind a reduction, which gets what the reduction got
-    as "prev", as in timm, whose names the parameters bear.
+    reduction. `stem` and `stride` are width and stride of the first
+    convolution; `imagenet` puts two reduction cells behind it. A cell
+    is fed by the two before it, but for the first behind a reduction,
+    which gets what the reduction got as "prev", as in timm, whose names
+    the parameters bear.
     """
 
     def __init__(
@@ -214,6 +215,7 @@ class NASNet(nn.Module):
         depth: int,
         width: int,
         stem: int,
+        stride: int = 2,
         imagenet: bool = True,
         classes: int = 1000,
         channels: int = 3,
@@ -224,7 +226,7 @@ class NASNet(nn.Module):
             channels,
             stem,
             3,
-            stride=2 if imagenet else 1,
+            stride=stride,
             padding=0 if imagenet else 1,
             bias=False,
         )

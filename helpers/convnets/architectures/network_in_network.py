@@ -129,8 +129,8 @@ def network_in_network_small(
     Without `mlp` each stage is one linear filter bank; `linear_head` puts
     a linear layer in the place of global average pooling.
     """
-    last = 64 if linear_head else classes
-    widths = [(32, 32, 32), (64, 64, 64), (64, 64, last)]
+    last = 32 if linear_head else classes
+    widths = [(16, 16, 16), (32, 32, 32), (32, 32, last)]
     options = [dict(kernel=5, padding=2)] * 2 + [dict(kernel=3, padding=1)]
     if not mlp:
         widths = [w[-1:] for w in widths]

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from helpers.convnets.architectures.alexnet import response_norm
+from helpers.convnets.architectures.alexnet import (
+    initialise,
+    response_norm,
+)
 
 
 class ZFNet(nn.Module):
@@ -58,6 +61,7 @@ class ZFNet(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, classes),
         )
+        self.apply(initialise)
 
     def forward(
         self, images: Float[Tensor, "b c h w"]
