@@ -64,7 +64,10 @@ class Trunk(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A trunk, the mean over its map, and a logit for each class."""
+    """A trunk, the maximum over its map, and a logit for each class.
+
+    The maximum finds a small object wherever it is; the mean drowns it.
+    """
 
     def __init__(self, trunk: nn.Module, *, classes: int):
         super().__init__()
@@ -74,7 +77,7 @@ class Classifier(nn.Module):
     def forward(
         self, images: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b k"]:
-        return self.head(self.trunk(images).mean((2, 3)))
+        return self.head(self.trunk(images).amax((2, 3)))
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -120,9 +123,9 @@ def pretrain(
     labels: Int64[Tensor, "n"],
     *,
     classes: int,
-    steps: int = 300,
-    batch_size: int = 32,
-    rate: float = 3e-3,
+    steps: int = 400,
+    batch_size: int = 16,
+    rate: float = 2e-3,
     seed: int = 0,
 ) -> History:
     """Teach `trunk` to classify images of one object, then freeze its norms.
