@@ -202,8 +202,9 @@ def faster_rcnn_small(
 
 
 def small_rpn(dim: int) -> RPN:
-    """Three square anchors at each cell."""
-    return RPN(dim, sizes=[SMALL_SIZES], ratios=(1.0,), rules=SMALL_RPN)
+    """Three square anchors in the middle of each cell."""
+    options = dict(ratios=(1.0,), centre=0.5, rules=SMALL_RPN)
+    return RPN(dim, sizes=[SMALL_SIZES], **options)
 
 
 def proposer_small(trunk: nn.Module) -> RegionProposer:

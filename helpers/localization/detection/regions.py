@@ -13,16 +13,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import (
-    batched_nms,
+from torchvision.ops import roi_align
+
+from helpers.localization.detection.boxes import (
+    Detections,
     box_iou,
     clip_boxes_to_image,
-    remove_small_boxes,
-    roi_align,
+    decode_boxes,
+    encode_boxes,
+    is_large,
 )
-
-from helpers.localization.detection.boxes import Detections
+from helpers.localization.detection.matching import match, sample_balanced
+from helpers.localization.detection.nms import batched_nms
 
 Pool = Callable[[list[Tensor], list[Tensor]], Tensor]  # maps, regions
 
@@ -116,56 +118,6 @@ class RoIHeads(nn.Module):
         return self.box_predictor(self.box_head(self.pool(maps, regions)))
 
 
-def match(
-    overlaps: Float[Tensor, "m n"],
-    *,
-    foreground: float,
-    background: float,
-    force: bool = False,
-) -> Int[Tensor, " n"]:
-    """The object of each of n boxes; -1 is the background, -2 is neither.
-
-    `force` gives each object also the boxes that overlap it most, however
-    little that is (Ren et al. 2015, section 3.1.2).
-    """
-    if len(overlaps) == 0:
-        n = overlaps.shape[1]
-        return torch.full((n,), -1, device=overlaps.device)
-    best, nearest = overlaps.max(0)
-    found = nearest.clone()
-    found[best < foreground] = -2
-    found[best < background] = -1
-    if force:
-        most = overlaps.max(1, keepdim=True).values
-        closest = (overlaps == most).any(0)
-        found[closest] = nearest[closest]
-    return found
-
-
-def sample(
-    found: Int[Tensor, " n"],
-    *,
-    count: int,
-    positive: float,
-    generator: torch.Generator | None = None,
-) -> Int[Tensor, " s"]:
-    """At most `count` places of `found`, in order, drawn at random.
-
-    No more than the share `positive` are objects (0 and above); the
-    background (-1) fills the rest.
-    """
-
-    def draw(places: Tensor, most: int) -> Tensor:
-        order = torch.randperm(len(places), generator=generator)
-        return places[order[:most].to(places.device)]
-
-    objects = (found >= 0).nonzero()[:, 0]
-    others = (found == -1).nonzero()[:, 0]
-    n = min(len(objects), int(count * positive))
-    chosen = [draw(objects, n), draw(others, count - n)]
-    return torch.cat(chosen).sort().values
-
-
 def sample_regions(
     regions: Sequence[Tensor],
     boxes: Sequence[Tensor],
@@ -179,17 +131,12 @@ def sample_regions(
     for region, box, label in zip(regions, boxes, labels, strict=True):
         box = box.to(region)
         region = torch.cat([region, box])
-        found = match(
-            box_iou(box, region),
-            foreground=rules.foreground,
-            background=rules.background,
+        overlaps = box_iou(box, region)
+        found = match(overlaps, rules.foreground, rules.background)
+        chosen = sample_balanced(
+            found, rules.count, rules.positive, generator=generator
         )
-        chosen = sample(
-            found,
-            count=rules.count,
-            positive=rules.positive,
-            generator=generator,
-        )
+        chosen = torch.cat(chosen).sort().values
         region, found = region[chosen], found[chosen]
         if len(box) == 0:
             samples.append(Sample(region, 0 * chosen, region))
@@ -218,7 +165,7 @@ def region_losses(
     n = max(len(labels), 1)
     at = (labels > 0).nonzero()[:, 0]
     deltas = output.deltas[at, labels[at]]
-    aim = BoxCoder(rules.weights).encode_single(objects[at], regions[at])
+    aim = encode_boxes(objects[at], regions[at], rules.weights)
     kind = F.cross_entropy(output.logits, labels, reduction="sum")
     box = F.smooth_l1_loss(deltas, aim, beta=beta, reduction="sum")
     return {"class": kind / n, "box": box / n}
@@ -245,11 +192,10 @@ def region_detections(
         regions, probabilities, output.deltas[:, 1:].split(counts)
     ):
         at, label = (p > score).nonzero().unbind(1)
-        coder = BoxCoder(rules.weights)
-        box = coder.decode_single(delta[at, label], region[at])
+        box = decode_boxes(delta[at, label], region[at], rules.weights)
         box = clip_boxes_to_image(box, size)
         sure = p[at, label]
-        keep = remove_small_boxes(box, 1e-2)
+        keep = is_large(box, 1e-2)
         box, sure, label = box[keep], sure[keep], label[keep]
         keep = batched_nms(box, sure, label, overlap)[:most]
         found.append(Detections(box[keep], sure[keep], label[keep]))

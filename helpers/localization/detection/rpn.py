@@ -11,19 +11,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import (
-    batched_nms,
+
+from helpers.localization.detection.anchors import anchors_of_maps
+from helpers.localization.detection.boxes import (
     box_iou,
     clip_boxes_to_image,
-    remove_small_boxes,
+    decode_boxes,
+    encode_boxes,
+    is_large,
 )
-
 from helpers.localization.detection.interface import check_targets
-from helpers.localization.detection.regions import match, sample
-
-CODER = BoxCoder((1.0, 1.0, 1.0, 1.0))
+from helpers.localization.detection.matching import match, sample_balanced
+from helpers.localization.detection.nms import batched_nms
 
 
 class RPNOutput(NamedTuple):
@@ -79,7 +78,8 @@ class RPN(nn.Module):
     """The head with its anchors: `sizes` has a tuple for each map.
 
     A size is the side in pixels of the square anchor; the other `ratios`
-    of height to width have the same area.
+    of height to width have the same area. They sit `centre` strides from
+    the upper left corner of their cell (0 as in torchvision, 0.5 amid it).
     """
 
     def __init__(
@@ -88,10 +88,12 @@ class RPN(nn.Module):
         *,
         sizes: Sequence[Sequence[int]],
         ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        centre: float = 0.0,
         rules: RPNRules | None = None,
     ):
         super().__init__()
         self.rules = rules or RPNRules()
+        self.centre = centre
         self.sizes = tuple(tuple(size) for size in sizes)
         self.ratios = (tuple(ratios),) * len(self.sizes)
         self.head = RPNHead(dim, anchors=len(self.sizes[0]) * len(ratios))
@@ -101,15 +103,19 @@ class RPN(nn.Module):
     ) -> RPNOutput:
         """Predictions on `maps` of images of that height and width."""
         logits, deltas = zip(*(self.head(x) for x in maps))
-        generator = AnchorGenerator(self.sizes, self.ratios)
-        generator.set_cell_anchors(maps[0].dtype, maps[0].device)
-        grids = [list(x.shape[-2:]) for x in maps]
-        strides = [[image[0] // h, image[1] // w] for h, w in grids]
-        anchors = torch.cat(generator.grid_anchors(grids, strides))
+        anchors = anchors_of_maps(
+            image,
+            [tuple(x.shape[-2:]) for x in maps],
+            self.sizes,
+            self.ratios,
+            centre=self.centre,
+            dtype=logits[0].dtype,
+            device=logits[0].device,
+        )
         return RPNOutput(
             torch.cat(logits, 1),
             torch.cat(deltas, 1),
-            anchors,
+            torch.cat(anchors),
             [x.shape[1] for x in logits],
         )
 
@@ -149,9 +155,9 @@ def propose(
     best, level = torch.cat(best, 1), torch.cat(level)
     proposals = []
     for chosen, logit, delta in zip(best, logits, deltas):
-        boxes = CODER.decode_single(delta[chosen], output.anchors[chosen])
+        boxes = decode_boxes(delta[chosen], output.anchors[chosen])
         boxes = clip_boxes_to_image(boxes, size)
-        keep = remove_small_boxes(boxes, 1e-3)
+        keep = is_large(boxes, 1e-3)
         boxes, scores = boxes[keep], logit[chosen].sigmoid()[keep]
         kept = batched_nms(boxes, scores, level[keep], rules.overlap)
         proposals.append(boxes[kept[:after]])
@@ -169,25 +175,20 @@ def anchor_losses(
     """"objectness" and "rpn_box": over the sampled anchors of all images."""
     logits, targets, deltas, aims = [], [], [], []
     for logit, delta, box in zip(output.objectness, output.deltas, boxes):
+        box = box.to(delta)
+        overlaps = box_iou(box, output.anchors)
         found = match(
-            box_iou(box.to(output.anchors), output.anchors),
-            foreground=rules.foreground,
-            background=rules.background,
-            force=True,
+            overlaps, rules.foreground, rules.background, force="ties"
         )
-        chosen = sample(
-            found,
-            count=rules.count,
-            positive=rules.positive,
-            generator=generator,
+        chosen = sample_balanced(
+            found, rules.count, rules.positive, generator=generator
         )
+        chosen = torch.cat(chosen).sort().values
         logits.append(logit[chosen])
         targets.append((found[chosen] >= 0).to(logit))
         at = chosen[found[chosen] >= 0]
         deltas.append(delta[at])
-        aims.append(
-            CODER.encode_single(box[found[at]].to(delta), output.anchors[at])
-        )
+        aims.append(encode_boxes(box[found[at]], output.anchors[at]))
     logits, targets = torch.cat(logits), torch.cat(targets)
     objectness = F.binary_cross_entropy_with_logits(logits, targets)
     box = F.smooth_l1_loss(
