@@ -5,6 +5,7 @@ two of the regions, are trained together, as in torchvision; the paper's
 first version alternated. At the end of the file stands the full size.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,8 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from helpers.convnets.architectures.resnet import resnet50
+from helpers.convnets.architectures.weights import (
+    check_published,
+    published_state,
+)
+from helpers.localization.detection.backbone import FrozenBatchNorm2d
 from helpers.localization.detection.boxes import Detections
 from helpers.localization.detection.fast_rcnn import OneMap
+from helpers.localization.detection.fpn import PyramidBackbone, PyramidPool
 from helpers.localization.detection.interface import check_targets
 from helpers.localization.detection.regions import (
     MapPool,
@@ -37,6 +45,8 @@ from helpers.localization.detection.rpn import (
 
 SMALL_RPN = RPNRules(0.5, 0.3, 64, 0.5, (192, 192), (48, 48), 0.7)
 SMALL_REGIONS = RegionRules(count=32)
+OLD_CONV = re.compile(r"(fpn\.\w+_blocks\.\d)\.(weight|bias)$")
+OLD_HEAD = re.compile(r"(rpn\.head\.conv)\.(weight|bias)$")
 SMALL_SIZES = (12, 19, 28)  # of the anchors: small, medium, large things
 
 
@@ -210,3 +220,62 @@ def small_rpn(dim: int) -> RPN:
 def proposer_small(trunk: nn.Module) -> RegionProposer:
     """An RPN alone, to propose to other detectors: see `rpn_proposals`."""
     return RegionProposer(OneMap(trunk), small_rpn(trunk.dim))
+
+
+def fasterrcnn_resnet50_fpn(
+    *,
+    classes: int = 90,
+    weights: str | None = None,
+    min_size: int = 800,
+    max_size: int = 1333,
+) -> FasterRCNN:
+    """Full size: ResNet-50 with frozen norms, a pyramid of 256 channels.
+
+    Parameters are named as in torchvision's builder, whose state dict it
+    takes. The classes are torchvision's without the background: class c
+    is its label c + 1. `weights="coco"` loads what torchvision published
+    for COCO (its 90 labels). Images are resized to `min_size` pixels on
+    the shorter side, at most `max_size` on the longer one.
+    """
+    body = resnet50(classes=None, norm=FrozenBatchNorm2d)
+    for layer in (body.conv1, body.layer1):
+        layer.requires_grad_(False)  # edges are edges everywhere
+    strides = (4, 8, 16, 32)
+    model = FasterRCNN(
+        PyramidBackbone(body, dim=256),
+        RPN(256, sizes=[(32,), (64,), (128,), (256,), (512,)]),
+        RoIHeads(
+            256,
+            classes=classes,
+            hidden=1024,
+            pool=PyramidPool(7, strides, sampling_ratio=2),
+        ),
+        classes=classes,
+        prepare=Prepare(least=min_size, most=max_size),
+    )
+    if weights is not None:
+        load_coco(model, weights)
+    return model
+
+
+def load_coco(model: FasterRCNN, weights: str = "coco") -> None:
+    """Fill the full-size model with what torchvision published for COCO.
+
+    Those norms divide by the deviation as it stands, without an epsilon.
+    Raises `ValueError` for other classes than COCO's 90 labels.
+    """
+    name = "fasterrcnn_resnet50_fpn"
+    check_published(name, weights)
+    if model.classes != 90:
+        raise ValueError(
+            f"classes = {model.classes}: the weights for COCO have 90 labels; "
+            "build with classes=90, then put a new BoxPredictor(1024, "
+            "classes=…) in the place of roi_heads.box_predictor"
+        )
+    state = published_state(name, weights)  # from before `conv` had layers
+    state = {OLD_CONV.sub(r"\1.0.\2", k): v for k, v in state.items()}
+    state = {OLD_HEAD.sub(r"\1.0.0.\2", k): v for k, v in state.items()}
+    model.load_state_dict(state)
+    for norm in model.modules():
+        if isinstance(norm, FrozenBatchNorm2d):
+            norm.eps = 0.0

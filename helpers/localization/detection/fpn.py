@@ -89,13 +89,16 @@ class PyramidPool:
         pooled = maps[0].new_zeros(len(rois), c, size, size)
         for i, stride in enumerate(self.strides):
             at = (level == i).nonzero()[:, 0]
-            some = self.pool(maps[i], rois[at], size, 1 / stride, **self.options)
+            some = self.pool(
+                maps[i], rois[at], size, 1 / stride, **self.options
+            )
             pooled = pooled.index_copy(0, at, some)
         return pooled
 
     def levels(self, boxes: Float[Tensor, "n 4"]) -> Int[Tensor, " n"]:
         """The place of each box's map: ⌊4 + log₂(√(wh) / 224)⌋, from 2."""
         w, h = (boxes[:, 2:] - boxes[:, :2]).unbind(1)
-        fine, coarse = (s.bit_length() - 1 for s in self.strides[:: len(self.strides) - 1])
+        fine, coarse = self.strides[0], self.strides[-1]
+        fine, coarse = fine.bit_length() - 1, coarse.bit_length() - 1
         level = 4 + ((w * h).sqrt() / 224).log2() + 1e-6
         return level.floor().clamp(fine, coarse).long() - fine
