@@ -94,7 +94,7 @@ class RPN(nn.Module):
         super().__init__()
         self.rules = rules or RPNRules()
         self.centre = centre
-        self.sizes = tuple(tuple(size) for size in sizes)
+        self.sizes = tuple(tuple(map(float, size)) for size in sizes)
         self.ratios = (tuple(ratios),) * len(self.sizes)
         self.head = RPNHead(dim, anchors=len(self.sizes[0]) * len(ratios))
 
