@@ -7,11 +7,11 @@ parameter, so that a further region costs next to nothing.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import ps_roi_pool
 
 from helpers.localization.detection.boxes import Detections
 from helpers.localization.detection.fast_rcnn import OneMap
@@ -23,6 +23,9 @@ from helpers.localization.detection.faster_rcnn import (
     small_rpn,
 )
 from helpers.localization.detection.regions import RegionOutput
+from helpers.localization.detection.roi import ps_roi_pool
+
+POOL = partial(ps_roi_pool, whole=True)  # small maps have no row to spare
 
 
 class PositionSensitiveHead(nn.Module):
@@ -40,7 +43,7 @@ class PositionSensitiveHead(nn.Module):
         stride: int,
         hidden: int = 64,
         bins: int = 3,
-        pool: Callable[..., Tensor] = ps_roi_pool,
+        pool: Callable[..., Tensor] = POOL,
     ):
         super().__init__()
         self.bins, self.stride, self.pool = bins, stride, pool
@@ -103,7 +106,7 @@ def rfcn_small(
     *,
     classes: int,
     bins: int = 3,
-    pool: Callable[..., Tensor] = ps_roi_pool,
+    pool: Callable[..., Tensor] = POOL,
 ) -> RFCN:
     """Over the lecture's trunk."""
     head = PositionSensitiveHead(
