@@ -14,7 +14,9 @@ from helpers.localization.detection import faster_rcnn, fpn
 from helpers.localization.detection.backbone import FrozenBatchNorm2d
 
 SIZES = dict(min_size=128, max_size=192)
-NAMES = dict(objectness="loss_objectness", rpn_box="loss_rpn_box_reg", **{"class": "loss_classifier"}, box="loss_box_reg")
+NAMES = dict(
+    objectness="loss_objectness", rpn_box="loss_rpn_box_reg", **{"class": "loss_classifier"}, box="loss_box_reg"
+)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +182,9 @@ def test_published_weights_are_translated(tmp_path, monkeypatch):
 
 def test_bad_input():
     with torch.device("meta"):
-        with pytest.raises(ValueError, match="classes = 20: the weights for COCO have 90 labels; build with classes=90"):
+        with pytest.raises(
+            ValueError, match="classes = 20: the weights for COCO have 90 labels; build with classes=90"
+        ):
             faster_rcnn.fasterrcnn_resnet50_fpn(classes=20, weights="coco")
         with pytest.raises(ValueError, match="weights = 'imagenet': fasterrcnn_resnet50_fpn has coco, COCO_V1"):
             faster_rcnn.fasterrcnn_resnet50_fpn(weights="imagenet")
