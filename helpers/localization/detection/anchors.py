@@ -87,7 +87,7 @@ def anchors_of_maps(
     options = dict(whole=whole, dtype=dtype, device=device)
     grids = []
     for size, *shapes in zip(maps, sizes, ratios, strict=True):
-        stride = (float(image[0] // size[0]), float(image[1] // size[1]))
+        stride = (image[0] // size[0], image[1] // size[1])
         cell = cell_anchors(*shapes, **options)
         grids.append(grid_anchors(cell, size, stride, centre=centre))
     return grids
