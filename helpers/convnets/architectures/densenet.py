@@ -173,8 +173,8 @@ def feature_reuse(
 ) -> Float[Tensor, "layers sources"]:
     """Mean absolute weight that layer l (row) gives source s (column).
 
-    Figure 5 of the paper. Source 0 is the block's input, source s layer s; NaN where s is not
-    before l. It is the first convolution of a layer that reads them.
+    Figure 5 of the paper. Source 0 is the block's input, source s layer s;
+    NaN where s is not before l. A layer's first convolution reads them.
     """
     first, growth = block.inputs, block.growth
     rows = torch.full((len(block), len(block)), torch.nan)
