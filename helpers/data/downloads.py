@@ -84,7 +84,7 @@ def load(
     recipe = _recipe(name, split)
     folder = (data_folder() if root is None else Path(root).expanduser()) / name.removesuffix("_segmentation")
     for file in recipe.files:
-        _provide(file, folder, name, download)
+        provide(file, folder, name, download)
     return recipe.read(folder)
 
 
@@ -114,18 +114,18 @@ def voc_boxes(
 
 
 @dataclass(frozen=True)
-class _File:
-    """A file to fetch: its addresses in the order to try, its place in the set's folder, and whether to unpack it."""
+class File:
+    """A file to fetch: its addresses in the order to try, its place in a folder, its checksum, whether to unpack it."""
 
     urls: tuple[str, ...]
     path: str
-    md5: str
+    checksum: str  # MD5, or the beginning of a SHA-256 as "sha256:…"
     unpack: bool = True
 
 
 @dataclass(frozen=True)
 class _Recipe:
-    files: tuple[_File, ...]
+    files: tuple[File, ...]
     read: Callable[[Path], ImageSet | Dataset]
 
 
@@ -140,27 +140,27 @@ def _recipe(name: str, split: str) -> _Recipe:
             kind = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST, "kmnist": datasets.KMNIST}[name]
             # torchvision looks for the files of both splits, whichever it reads.
             files = tuple(
-                _File(tuple(mirror + file for mirror in kind.mirrors), f"{kind.__name__}/raw/{file}", md5)
+                File(tuple(mirror + file for mirror in kind.mirrors), f"{kind.__name__}/raw/{file}", md5)
                 for file, md5 in kind.resources
             )
             classes = tuple("0123456789") if name == "mnist" else tuple(kind.classes)
             return _Recipe(files, lambda folder: _grey(kind(folder, train=train), classes))
         case "cifar10" | "cifar100":
             kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-            file = _File((kind.url,), kind.filename, kind.tgz_md5)
+            file = File((kind.url,), kind.filename, kind.tgz_md5)
             return _Recipe((file,), lambda folder: _cifar(kind(folder, train=train)))
         case "svhn":
             url, path, md5 = datasets.SVHN.split_list[split]
-            file = _File((url,), path, md5, unpack=False)
+            file = File((url,), path, md5, unpack=False)
             return _Recipe((file,), lambda folder: _svhn(datasets.SVHN(folder, split)))
         case "stl10":
             kind = datasets.STL10
-            file = _File((kind.url,), kind.filename, kind.tgz_md5)
+            file = File((kind.url,), kind.filename, kind.tgz_md5)
             return _Recipe((file,), lambda folder: _stl10(kind(folder, split)))
         case _:
             kind = datasets.VOCSegmentation if name.endswith("segmentation") else datasets.VOCDetection
             entry = DATASET_YEAR_DICT["2007-test" if split == "test" else "2007"]
-            file = _File((entry["url"],), entry["filename"], entry["md5"])
+            file = File((entry["url"],), entry["filename"], entry["md5"])
             return _Recipe((file,), lambda folder: kind(folder, year="2007", image_set=split))
 
 
@@ -183,32 +183,37 @@ def _stl10(data) -> ImageSet:
     )
 
 
-def _provide(file: _File, folder: Path, name: str, download: bool) -> None:
-    """See to it that `file` lies complete in `folder`, unpacked where it is an archive."""
+def provide(file: File, folder: Path, name: str, download: bool = True) -> Path:
+    """See to it that `file` lies complete in `folder`, unpacked where it is an archive, and return its path.
+
+    Raises `DataUnavailable` with the reason and the remedy; `name` says there what is missing.
+    """
     path = folder / file.path
     # An archive is unpacked beside itself. The note is written last, so that an interrupted unpacking is repeated.
     note = path.with_name(path.name + ".unpacked")
-    if file.unpack and note.exists() and note.read_text() == file.md5:
-        return
-    if not (path.exists() and _md5(path) == file.md5):  # a reader may have put it there
+    if file.unpack and note.exists() and note.read_text() == file.checksum:
+        return path
+    if not (path.exists() and _is(path, file.checksum)):  # a reader may have put it there
         missing = f"{name} is not in {_tilde(folder)}"
         remedy = f"put {path.name} into {_tilde(path.parent)}"
         if not download:
             raise DataUnavailable(f"{missing}: allow download=True, or {remedy}")
         try:
-            fetch(*file.urls, path=path, md5=file.md5)
+            fetch(*file.urls, path=path, md5=file.checksum)
         except OSError as error:
             raise DataUnavailable(f"{missing} and could not be downloaded: {error}. Connect, or {remedy}") from error
     if file.unpack:
         from torchvision.datasets.utils import extract_archive
 
         extract_archive(str(path), str(path.parent))
-        note.write_text(file.md5)
+        note.write_text(file.checksum)
+    return path
 
 
 def fetch(*urls: str, path: Path, md5: str) -> None:
     """Download the file with this MD5 sum to `path` from the first of `urls` that has it, going on from `….part`.
 
+    Where only the beginning of a SHA-256 sum is known, `md5` is "sha256:" and that beginning.
     An address is tried again as long as each attempt brings something. Raises `OSError` with a reason for each address
     when none has the file; what has arrived stays for the next call, unless its sum is wrong.
     """
@@ -230,14 +235,14 @@ def fetch(*urls: str, path: Path, md5: str) -> None:
 
 def _complete(url: str, part: Path, md5: str) -> None:
     """Download what `part` lacks; begin afresh when the result shows that it was part of another file."""
-    if part.exists() and _md5(part) == md5:
+    if part.exists() and _is(part, md5):
         return
     start = _append(url, part)
-    found = _md5(part)
-    if found != md5:
+    if not _is(part, md5):
+        found = _sum(part, md5)
         part.unlink()
         if start == 0:
-            raise OSError(f"MD5 sum {found} instead of {md5}, so the file differs from the published one")
+            raise OSError(f"{found} instead of {md5}, so the file differs from the published one")
         _complete(url, part, md5)
 
 
@@ -274,9 +279,17 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _md5(path: Path) -> str:
+def _is(path: Path, checksum: str) -> bool:
+    """Whether the file has this sum, as `File` writes it."""
+    return _sum(path, checksum).endswith(" " + checksum.removeprefix("sha256:"))
+
+
+def _sum(path: Path, like: str) -> str:
+    """The file's sum in words, of the kind and length of the sum `like`."""
+    length = len(like.removeprefix("sha256:"))
+    kind, make = ("SHA-256", hashlib.sha256) if like.startswith("sha256:") else ("MD5", hashlib.md5)
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return f"{kind} sum {hashlib.file_digest(file, lambda: make(usedforsecurity=False)).hexdigest()[:length]}"
 
 
 def _tilde(path: Path) -> str:
