@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import box_iou
 
-from helpers.localization.detection.boxes import Detections
+from helpers.localization.detection.boxes import Detections, box_iou
 from helpers.localization.detection.interface import check_targets, keep_best
-from helpers.localization.detection.ssd import hard_negatives
+from helpers.localization.detection.matching import hard_negatives, match
 
+NEITHER = -1
 SIZES = (12.0, 18.0, 28.0)  # sides of the windows, in pixels of the image
 
 
@@ -146,11 +146,10 @@ def sliding_window_losses(
         [answers(windows, *truth) for truth in zip(boxes, labels, strict=True)]
     )
     loss = F.cross_entropy(
-        logits.mT, target, ignore_index=-1, reduction="none"
+        logits.mT, target, ignore_index=NEITHER, reduction="none"
     )
     positive = target > 0
-    hard = hard_negatives(loss, positive, 3.0)
-    chosen = loss[positive | hard & (target == 0)]
+    chosen = loss[positive | hard_negatives(loss, positive, 3.0)]
     return {"class": chosen.sum() / positive.sum().clamp(min=1)}
 
 
@@ -160,11 +159,9 @@ def answers(
     labels: Int[Tensor, "m"],
 ) -> Int[Tensor, "n"]:
     """0 for background, 1 + the class, -1 where it is neither."""
-    if len(boxes) == 0:
-        return labels.new_zeros(len(windows))
-    best, which = box_iou(windows, boxes).max(1)
-    answer = torch.where(best >= 0.5, labels[which] + 1, -1)
-    return torch.where(best < 0.4, 0, answer)
+    owner = match(box_iou(boxes, windows), 0.5, 0.4)
+    labels = torch.cat([labels + 1, labels.new_tensor([NEITHER, 0])])
+    return labels[owner]  # IGNORED and BACKGROUND are the last two
 
 
 @torch.no_grad()

@@ -7,18 +7,28 @@ move it. `ssd300_vgg16` bears torchvision's names and takes its weights.
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import vgg16
-from torchvision.models.detection._utils import BoxCoder, SSDMatcher
-from torchvision.ops import box_iou, clip_boxes_to_image
 
-from helpers.localization.detection.boxes import Detections
-from helpers.localization.detection.interface import check_targets, keep_best
+from helpers.convnets.architectures.vgg import vgg16
+from helpers.localization.detection.anchors import default_boxes
+from helpers.localization.detection.boxes import (
+    Detections,
+    box_iou,
+    clip_boxes_to_image,
+    decode_boxes,
+    encode_boxes,
+)
+from helpers.localization.detection.interface import (
+    check_targets,
+    keep_best,
+    load_coco,
+)
 from helpers.localization.detection.localization import sides
+from helpers.localization.detection.matching import hard_negatives, match
 
-CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # the codes are near one, not near 1/10
 
 
 class VGGMaps(nn.Module):
@@ -148,11 +158,9 @@ class SSD(nn.Module):
         self.classes = classes
         self.image = image
         self.steps = steps
-        self.shapes = [
-            box_shapes(*pair, ratio)
-            for pair, ratio in zip(zip(scales, scales[1:]), ratios, strict=True)
-        ]
-        counts = [len(shapes) for shapes in self.shapes]
+        self.ratios = ratios
+        self.scales = scales
+        counts = [2 + 2 * len(ratio) for ratio in ratios]
         self.backbone = backbone
         self.head = Head(backbone.dims, counts, classes)
         for name, value in (("mean", mean), ("std", std)):
@@ -174,43 +182,14 @@ class SSD(nn.Module):
                 x, size=(self.image, self.image), mode="bilinear"
             )
         maps = self.backbone(x)
-        defaults = default_boxes(maps, x, self.shapes, self.steps)
         logits = self.head.classification_head(maps)
         codes = self.head.regression_head(maps)
+        defaults = default_boxes(
+            tuple(x.shape[2:]), [tuple(y.shape[2:]) for y in maps],
+            self.ratios, self.scales,
+            steps=self.steps, dtype=x.dtype, device=x.device,
+        )  # fmt: skip
         return logits, codes, defaults * (sides(images) / sides(x))
-
-
-def box_shapes(
-    scale: float, following: float, ratios: list[float]
-) -> list[tuple[float, float]]:
-    """Widths and heights of a cell's boxes, as shares of the image."""
-    between = (scale * following) ** 0.5
-    shapes = [(scale, scale), (between, between)]
-    for ratio in ratios:
-        root = ratio**0.5
-        shapes += [(scale * root, scale / root), (scale / root, scale * root)]
-    return [(min(w, 1.0), min(h, 1.0)) for w, h in shapes]
-
-
-def default_boxes(
-    maps: list[Tensor],
-    images: Float[Tensor, "b 3 h w"],
-    shapes: list[list[tuple[float, float]]],
-    steps: list[float] | None,
-) -> Float[Tensor, "n 4"]:
-    """The boxes of all cells, row by row, map after map, in pixels."""
-    height, width = images.shape[2:]
-    found = []
-    for i, x in enumerate(maps):
-        h, w = x.shape[2:]
-        dy, dx = (steps[i], steps[i]) if steps else (height / h, width / w)
-        cy = (torch.arange(h, device=x.device) + 0.5) * dy
-        cx = (torch.arange(w, device=x.device) + 0.5) * dx
-        centre = torch.cartesian_prod(cy, cx).flip(1)[:, None]  # [hw 1 2]
-        half = torch.tensor(shapes[i], device=x.device)
-        half = half * half.new_tensor([width, height]) / 2
-        found.append(torch.cat([centre - half, centre + half], 2))
-    return torch.cat([x.flatten(0, 1) for x in found]).to(images.dtype)
 
 
 def ssd_losses(
@@ -232,44 +211,26 @@ def ssd_losses(
     """
     check_targets(images, boxes, labels, model.classes)
     logits, codes, defaults = model(images)
-    found = [match(defaults, box) for box in boxes]
-    owner = torch.stack(found)  # [b n], -1 for none
-    target = torch.stack([
-        torch.where(m >= 0, label[m] + 1, 0) if len(label) else 0 * m
-        for m, label in zip(found, labels, strict=True)
-    ])  # fmt: skip
+    owner = torch.stack([
+        match(box_iou(box, defaults), 0.5, force="best") for box in boxes
+    ])  # [b n], -1 for none
     positive = owner >= 0
     n = positive.sum().clamp(min=1)
 
-    moved = torch.cat([box[m[m >= 0]] for m, box in zip(found, boxes)])
+    own = [box[m[m >= 0]] for m, box in zip(owner, boxes)]
     start = defaults.expand(len(images), -1, -1)[positive]
-    aim = CODER.encode_single(moved, start)
+    aim = encode_boxes(torch.cat(own), start, WEIGHTS)
     box = F.smooth_l1_loss(codes[positive], aim, reduction="sum")
 
+    own = [label[m[m >= 0]] for m, label in zip(owner, labels)]
+    target = torch.zeros_like(owner)  # the background
+    target[positive] = torch.cat(own) + 1
     loss = F.cross_entropy(logits.mT, target, reduction="none")
     if negatives is None:
         chosen = torch.ones_like(positive)
     else:
         chosen = positive | hard_negatives(loss, positive, negatives)
     return {"class": loss[chosen].sum() / n, "box": box / n}
-
-
-def match(
-    defaults: Float[Tensor, "n 4"], boxes: Float[Tensor, "m 4"]
-) -> Int[Tensor, "n"]:
-    """The object of each default box, -1 for none."""
-    if len(boxes) == 0:
-        return torch.full((len(defaults),), -1, device=defaults.device)
-    return SSDMatcher(0.5)(box_iou(boxes, defaults))
-
-
-def hard_negatives(
-    loss: Float[Tensor, "b n"], positive: Bool[Tensor, "b n"], ratio: float
-) -> Bool[Tensor, "b n"]:
-    """For each positive of an image the `ratio` worst that are none."""
-    others = loss.detach().masked_fill(positive, -torch.inf)
-    rank = others.argsort(1, descending=True).argsort(1)
-    return rank < ratio * positive.sum(1, keepdim=True)
 
 
 @torch.no_grad()
@@ -287,7 +248,7 @@ def ssd_detect(
     size = tuple(images.shape[2:])
     found = []
     for code, p in zip(codes, logits.softmax(-1)[..., 1:], strict=True):
-        box = CODER.decode_single(code, defaults)
+        box = decode_boxes(code, defaults, WEIGHTS)
         box = clip_boxes_to_image(box, size)
         found.append(keep_best(
             box, p, score=score, overlap=overlap, most=most,
@@ -296,18 +257,24 @@ def ssd_detect(
     return found
 
 
-def ssd300_vgg16(*, classes: int = 90) -> SSD:
-    """SSD300 on VGG-16, as torchvision builds it."""
-    return SSD(
+def ssd300_vgg16(*, classes: int = 90, weights: str | None = None) -> SSD:
+    """SSD300 on VGG-16: torchvision's, with its names.
+
+    `weights="coco"` loads those that torchvision publishes, for 90
+    classes: COCO's numbers less one. Raises `ValueError` for another
+    name or number of classes.
+    """
+    net = SSD(
         VGGMaps(vgg16().features),
         classes=classes,
-        ratios=[[2], [2, 3], [2, 3], [2, 3], [2], [2]],
+        ratios=[[2.0], [2.0, 3.0], [2.0, 3.0], [2.0, 3.0], [2.0], [2.0]],
         scales=[0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
-        steps=[8, 16, 32, 64, 100, 300],
+        steps=[8.0, 16.0, 32.0, 64.0, 100.0, 300.0],
         image=300,
         mean=(0.48235, 0.45882, 0.40784),
         std=(1 / 255, 1 / 255, 1 / 255),
     )
+    return load_coco(net, "ssd300_vgg16", weights)
 
 
 def ssd_small(trunk: nn.Module, *, classes: int) -> SSD:
@@ -315,7 +282,7 @@ def ssd_small(trunk: nn.Module, *, classes: int) -> SSD:
     return SSD(
         SmallMaps(trunk),
         classes=classes,
-        ratios=[[2], [2], [2]],
+        ratios=[[2.0], [2.0], [2.0]],
         scales=[0.2, 0.35, 0.5, 0.7],
     )
 

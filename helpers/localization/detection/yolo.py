@@ -102,10 +102,10 @@ def yolo_losses(
     full, truth, label = assign_cells(shares, labels, (rows, columns))
 
     each = model.boxes_of(y)  # [b rows columns B 5]
-    overlap = paired_iou(yolo_boxes(each.detach())[full], truth[:, None])  # [m B]
-    target, best = overlap.max(1)  # the responsible predictor
+    predicted = yolo_boxes(each.detach())[full]  # [m B 4]
+    target, best = paired_iou(predicted, truth[:, None]).max(1)
     answers = torch.zeros_like(each[..., 0], dtype=torch.bool)
-    answers[full] = F.one_hot(best, model.boxes).bool()
+    answers[full] = F.one_hot(best, model.boxes).bool()  # responsible
     mine, idle = each[answers], each[~answers]  # [m 5], [… 5]
 
     size = truth[:, 2:] - truth[:, :2]
@@ -115,7 +115,7 @@ def yolo_losses(
         "centre": place * squares(mine[:, :2], centre % 1) / b,
         "size": place * squares(mine[:, 2:4], size.sqrt()) / b,
         "object": squares(mine[:, 4], target) / b,
-        "empty": empty * squares(idle[:, 4], 0) / b,
+        "empty": empty * idle[:, 4].square().sum() / b,
         "class": squares(model.classes_of(y)[full], one_hot) / b,
     }
 
@@ -172,7 +172,7 @@ def paired_iou(
     return both / (one + other - both).clamp(min=1e-12)
 
 
-def squares(a: Tensor, b: Tensor | float) -> Tensor:
+def squares(a: Tensor, b: Tensor) -> Tensor:
     """The sum of squared differences."""
     return (a - b).square().sum()
 
