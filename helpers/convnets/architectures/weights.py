@@ -15,6 +15,8 @@ N = TypeVar("N", bound=nn.Module)
 # Its file was written when names of submodules could hold dots.
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
 
+ALIASES = {"imagenet": "IMAGENET1K_V1", "coco": "COCO_V1"}
+
 
 def load_published(
     network: N,
@@ -34,24 +36,9 @@ def load_published(
     """
     if weights is None:
         return network
-    published = published_weights(name)
-    known = published.__members__
-    wanted = {"imagenet": "IMAGENET1K_V1"}.get(weights, weights)
-    if wanted not in known:
-        raise ValueError(
-            f"weights = {weights!r}: {name} has "
-            f"{', '.join(['imagenet', *known])}"
-        )
+    check_published(name, weights)
     check_ends(network, name)
-    url = published[wanted].url
-    file = url.rpartition("/")[2]
-    digest = re.search(r"-([0-9a-f]{8,})\.", file)[1]
-    path = provide(
-        File((url,), file, f"sha256:{digest}", unpack=False),
-        data_folder() / "weights",
-        f"the file of {name}'s weights",
-    )
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = published_state(name, weights)
     state = {OLD_DENSENET.sub(r"\1\2.", k): v for k, v in state.items()}
     parts = dict(network.named_children())
     absent = {key for key in state if key.partition(".")[0] not in parts}
@@ -61,6 +48,34 @@ def load_published(
             kept.setdefault(key, torch.tensor(0))
     network.load_state_dict(kept)
     return network
+
+
+def published_state(
+    name: str,
+    weights: str,
+) -> dict[str, torch.Tensor]:
+    """The published state dict itself, with the names of its file."""
+    check_published(name, weights)
+    url = published_weights(name)[ALIASES.get(weights, weights)].url
+    file = url.rpartition("/")[2]
+    digest = re.search(r"-([0-9a-f]{8,})\.", file)[1]
+    path = provide(
+        File((url,), file, f"sha256:{digest}", unpack=False),
+        data_folder() / "weights",
+        f"the file of {name}'s weights",
+    )
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def check_published(name: str, weights: str) -> None:
+    """Refuse weights that torchvision does not list for `name`."""
+    known = published_weights(name).__members__
+    aliases = {k: v for k, v in ALIASES.items() if v in known}
+    if weights not in [*known, *aliases]:
+        raise ValueError(
+            f"weights = {weights!r}: {name} has "
+            f"{', '.join([*aliases, *known])}"
+        )
 
 
 def published_weights(name: str) -> EnumMeta:

@@ -162,7 +162,9 @@ def _default_shapes(
     return shapes
 
 
-def _check_positive(name: str, values: Sequence[float]) -> None:
+def _check_positive(
+    name: str, values: Sequence[float] | Sequence[int]
+) -> None:
     if len(values) == 0 or min(values) <= 0:
         raise ValueError(f"{name} = {values}: give positive numbers")
 

@@ -58,7 +58,7 @@ class Trunk(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b d h/8 w/8"]:
+    ) -> Float[Tensor, "b d _ _"]:
         check_images(images, self.stride)
         return self.stages(4 * images - 2)
 

@@ -1,42 +1,11 @@
 """What every detector does at its two ends: check the truth that it is taught, and keep the best of what it says."""
 
-import re
-from typing import TypeVar
-
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from helpers.convnets.architectures.weights import published_weights
-from helpers.data.downloads import File, data_folder, provide
 from helpers.localization.detection.backbone import check_labels
 from helpers.localization.detection.boxes import Detections
 from helpers.localization.detection.nms import batched_nms
-
-N = TypeVar("N", bound=nn.Module)
-
-
-def load_coco(network: N, name: str, weights: str | None) -> N:
-    """Fill a detector of 90 classes with the weights that torchvision publishes for its `name`.
-
-    `weights` is "coco"; None leaves the network as it is. The file is kept, and checked, as those of
-    `helpers.convnets.architectures` are. Raises `ValueError` for another name and for a network with other than 90
-    classes, `DataUnavailable` when the file cannot be had.
-    """
-    if weights is None:
-        return network
-    if weights != "coco":
-        raise ValueError(f"weights = {weights!r}: {name} has 'coco', or None for none")
-    if network.classes != 90:
-        raise ValueError(f"{name}'s published weights are for classes = 90, this network has {network.classes}")
-    url = published_weights(name).COCO_V1.url
-    file = url.rpartition("/")[2]
-    digest = re.search(r"-([0-9a-f]{8,})\.", file)[1]
-    path = provide(
-        File((url,), file, f"sha256:{digest}", unpack=False), data_folder() / "weights", f"the file of {name}'s weights"
-    )
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return network
 
 
 def keep_best(

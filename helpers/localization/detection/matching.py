@@ -101,7 +101,7 @@ def hard_negatives(
     if ratio < 0:
         raise ValueError(f"ratio = {ratio}: negatives per positive, 0 or more")
     losses = losses.detach().masked_fill(positive, -torch.inf)
-    order = losses.argsort(1, descending=True, stable=True)
+    order = losses.argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(1)
     count = (ratio * positive.sum(1, keepdim=True)).clamp(min=least)
     return (rank < count) & ~positive

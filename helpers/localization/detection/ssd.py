@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.convnets.architectures.vgg import vgg16
+from helpers.convnets.architectures.weights import (
+    check_published,
+    published_state,
+)
 from helpers.localization.detection.anchors import default_boxes
 from helpers.localization.detection.boxes import (
     Detections,
@@ -20,11 +24,7 @@ from helpers.localization.detection.boxes import (
     decode_boxes,
     encode_boxes,
 )
-from helpers.localization.detection.interface import (
-    check_targets,
-    keep_best,
-    load_coco,
-)
+from helpers.localization.detection.interface import check_targets, keep_best
 from helpers.localization.detection.localization import sides
 from helpers.localization.detection.matching import hard_negatives, match
 
@@ -264,8 +264,15 @@ def ssd300_vgg16(*, classes: int = 90, weights: str | None = None) -> SSD:
     classes: COCO's numbers less one. Raises `ValueError` for another
     name or number of classes.
     """
+    if weights is not None:
+        check_published("ssd300_vgg16", weights)
+        if classes != 90:
+            raise ValueError(
+                f"classes = {classes}: the published weights are for 90; "
+                "load them, then give the head another classifier"
+            )
     net = SSD(
-        VGGMaps(vgg16().features),
+        VGGMaps(vgg16(hidden=1, pooled=1, classes=1).features),
         classes=classes,
         ratios=[[2.0], [2.0, 3.0], [2.0, 3.0], [2.0, 3.0], [2.0], [2.0]],
         scales=[0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
@@ -274,7 +281,10 @@ def ssd300_vgg16(*, classes: int = 90, weights: str | None = None) -> SSD:
         mean=(0.48235, 0.45882, 0.40784),
         std=(1 / 255, 1 / 255, 1 / 255),
     )
-    return load_coco(net, "ssd300_vgg16", weights)
+    if weights is not None:
+        state = published_state("ssd300_vgg16", weights)
+        net.load_state_dict(state)
+    return net
 
 
 def ssd_small(trunk: nn.Module, *, classes: int) -> SSD:

@@ -1,0 +1,307 @@
+"""How good a detector is: precision at every recall, and its average.
+
+Everingham et al. 2010 (the PASCAL VOC challenge) and Lin et al. 2014 (COCO,
+arXiv:1405.0312). Both judge detections from the surest downwards; they
+differ in what a detection may match, and in how the curve is averaged:
+
+| rule | a detection is a hit if |
+| --- | --- |
+| "coco" | it overlaps a *free* object enough; it takes the best of those |
+| "voc" | the object that it overlaps *most* is free, and overlapped enough |
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from helpers.localization.detection.boxes import (
+    Detections,
+    box_area,
+    box_iou,
+    check_boxes,
+    check_share,
+)
+
+COCO = tuple(float(t) for t in np.linspace(0.5, 0.95, 10).round(2))
+AREAS = {  # square pixels, both ends included, as COCO has them
+    "all": (0.0, 1e10),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
+RULES = ("coco", "voc")
+
+
+class Evaluation(NamedTuple):
+    """Average precision and largest recall of each class at each threshold.
+
+    NaN for a class that has no object.
+    """
+
+    precision: Float[Tensor, "k t"]
+    recall: Float[Tensor, "k t"]
+    thresholds: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean average precision over the thresholds and classes."""
+        return self.precision.nanmean().item()
+
+    def at(self, threshold: float) -> float:
+        """Mean average precision at one of the thresholds."""
+        if threshold not in self.thresholds:
+            raise ValueError(
+                f"threshold = {threshold}: measured are {self.thresholds}"
+            )
+        column = self.thresholds.index(threshold)
+        return self.precision[:, column].nanmean().item()
+
+
+def evaluate_detections(
+    found: Sequence[Detections],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    *,
+    classes: int,
+    thresholds: Sequence[float] = COCO,
+    points: int | None = 101,
+    rule: str = "coco",
+    area: str | tuple[float, float] = "all",
+    most: int = 100,
+) -> Evaluation:
+    """Average precision of detections, a list entry for each image.
+
+    Of each image and class the `most` surest count. `area` is one of
+    `AREAS` or a range of square pixels: objects outside it, and what
+    detects them, count neither way. `points` as in `average_precision`.
+    The defaults give COCO's figure; for that of VOC 2007 set thresholds to
+    (0.5,), points to 11 and the rule to "voc" (from 2010 on, to None).
+
+    Raises `ValueError` for lists of unequal length, labels outside
+    0 … classes - 1, boxes inside out, thresholds outside 0…1.
+    """
+    sides = _check(found, boxes, labels, classes)
+    low_high = _check_area(area)
+    options = dict(thresholds=thresholds, rule=rule, most=most)
+    results = []
+    for label in range(classes):
+        judged = _judge(*sides, label, area=low_high, **options)
+        results.append([_summary(*judgement, points) for judgement in judged])
+    table = torch.tensor(results, dtype=torch.float64)
+    table = table.reshape(classes, len(thresholds), 2)
+    return Evaluation(table[..., 0], table[..., 1], tuple(thresholds))
+
+
+def precision_recall_curve(
+    found: Sequence[Detections],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    label: int,
+    *,
+    threshold: float = 0.5,
+    rule: str = "coco",
+    area: str | tuple[float, float] = "all",
+    most: int = 100,
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Precision and recall of one class after each of its detections."""
+    sides = _check(found, boxes, labels, label + 1, every=False)
+    options = dict(thresholds=(threshold,), rule=rule, most=most)
+    (judged,) = _judge(*sides, label, area=_check_area(area), **options)
+    return precision_recall(*judged)
+
+
+def precision_recall(
+    hits: Bool[Tensor, " n"],
+    objects: int,
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Precision and recall after each detection, the surest first."""
+    hits = hits.double()
+    right = hits.cumsum(0)
+    rank = torch.arange(1, len(hits) + 1, device=hits.device)
+    return right / rank, right / (objects or torch.nan)
+
+
+def average_precision(
+    precision: Float[Tensor, " n"],
+    recall: Float[Tensor, " n"],
+    points: int | None = 101,
+) -> float:
+    """The mean precision over all recalls.
+
+    Precision at a recall is the largest that any recall as large reaches.
+    It is read at `points` recalls from 0 to 1 (11 for VOC 2007, 101 for
+    COCO), or with None integrated exactly (VOC from 2010 on).
+    """
+    if points is not None and points < 2:
+        raise ValueError(f"points = {points}: 11, 101 or None for all")
+    if len(recall) == 0:
+        return 0.0
+    envelope = precision.flip(0).cummax(0).values.flip(0)
+    if points is None:
+        steps = recall.diff(prepend=recall.new_zeros(1))
+        return (envelope * steps).sum().item()
+    levels = torch.from_numpy(np.linspace(0, 1, points)).to(recall)
+    at = torch.searchsorted(recall.contiguous(), levels)
+    return torch.cat([envelope, envelope.new_zeros(1)])[at].mean().item()
+
+
+def match_to_objects(
+    overlaps: Float[np.ndarray, "n g"],
+    threshold: float,
+    rule: str = "coco",
+    ignored: Bool[np.ndarray, " g"] | None = None,
+) -> Int[np.ndarray, " n"]:
+    """For each of n detections of an image, the surest first, the object
+    that it hits, or -1.
+
+    An object is hit once. Those `ignored` are taken last. Of equal overlaps
+    the later object counts, as in pycocotools.
+    """
+    n, g = overlaps.shape
+    hits = np.full(n, -1)
+    if g == 0:
+        return hits
+    ignored = np.zeros(g, bool) if ignored is None else ignored
+    order = np.flatnonzero(~ignored), np.flatnonzero(ignored)
+    free = np.ones(g, bool)
+    enough = np.where(overlaps >= min(threshold, 1 - 1e-10), overlaps, -1.0)
+    for i in np.flatnonzero(enough.max(1) >= 0):
+        if rule == "voc":
+            best = overlaps[i].argmax()
+            hits[i] = best if free[best] and enough[i, best] >= 0 else -1
+        else:
+            for objects in order:
+                values = np.where(free[objects], enough[i, objects], -1.0)
+                if len(values) and values.max() >= 0:
+                    last = len(values) - 1 - values[::-1].argmax()
+                    hits[i] = objects[last]
+                    break
+        if hits[i] >= 0:
+            free[hits[i]] = False
+    return hits
+
+
+def _summary(
+    hits: Tensor, objects: int, points: int | None
+) -> tuple[float, float]:
+    """Average precision and largest recall; NaN where nothing is to find."""
+    if objects == 0:
+        return torch.nan, torch.nan
+    precision, recall = precision_recall(hits, objects)
+    largest = recall[-1].item() if len(recall) else 0.0
+    return average_precision(precision, recall, points), largest
+
+
+class _Side(NamedTuple):
+    """Detections or objects of all images, on the CPU."""
+
+    boxes: list[Tensor]
+    labels: list[Tensor]
+    scores: list[Tensor] | None = None
+
+
+def _judge(
+    found: _Side,
+    truth: _Side,
+    label: int,
+    *,
+    thresholds: Sequence[float],
+    rule: str,
+    area: tuple[float, float],
+    most: int,
+) -> list[tuple[Bool[Tensor, " n"], int]]:
+    """At each threshold: hits of one class, surest first, and objects."""
+    if rule not in RULES:
+        raise ValueError(f"rule = {rule!r}: it is one of {RULES}")
+    if most < 1:
+        raise ValueError(f"most = {most}: detections for each image, over 0")
+    for threshold in thresholds:
+        check_share("threshold", threshold)
+    scores = [np.zeros(0)]
+    hits = [[np.zeros(0, bool)] for _ in thresholds]
+    counts = [[np.zeros(0, bool)] for _ in thresholds]
+    objects = 0
+    for image, there in enumerate(found.labels):
+        mine = torch.where(there == label)[0]
+        sure = found.scores[image][mine]
+        order = sure.argsort(descending=True, stable=True)[:most]
+        boxes = found.boxes[image][mine[order]].double()
+        targets = truth.boxes[image][truth.labels[image] == label].double()
+        ignored = _outside(targets, area)
+        objects += int((~ignored).sum())
+        scores.append(sure[order].double().numpy())
+        overlaps = box_iou(boxes, targets).nan_to_num().numpy()
+        small_or_large = _outside(boxes, area)
+        for column, threshold in enumerate(thresholds):
+            hit = match_to_objects(overlaps, threshold, rule, ignored)
+            known = hit >= 0
+            skipped = small_or_large.copy()
+            skipped[known] = ignored[hit[known]]
+            hits[column].append(known)
+            counts[column].append(~skipped)
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    judged = []
+    for hit, count in zip(hits, counts, strict=True):
+        hit, count = np.concatenate(hit)[order], np.concatenate(count)[order]
+        judged.append((torch.from_numpy(hit[count]), objects))
+    return judged
+
+
+def _outside(
+    boxes: Tensor, area: tuple[float, float]
+) -> Bool[np.ndarray, " n"]:
+    areas = box_area(boxes).numpy()
+    return (areas < area[0]) | (areas > area[1])
+
+
+def _check_area(area: str | tuple[float, float]) -> tuple[float, float]:
+    if isinstance(area, str):
+        if area not in AREAS:
+            raise ValueError(f"area = {area!r}: {tuple(AREAS)}, or a range")
+        return AREAS[area]
+    if not 0 <= area[0] <= area[1]:
+        raise ValueError(f"area = {area}: the first number is the smaller")
+    return area
+
+
+def _check(
+    found: Sequence[Detections],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    classes: int,
+    *,
+    every: bool = True,
+) -> tuple[_Side, _Side]:
+    """Both sides on the CPU, once their forms and values are right."""
+    if not len(found) == len(boxes) == len(labels):
+        raise ValueError(
+            f"{len(found)} images with detections, {len(boxes)} with boxes, "
+            f"{len(labels)} with labels: give one of each for every image"
+        )
+    found = [Detections(*(x.detach().cpu() for x in one)) for one in found]
+    boxes = [x.detach().cpu() for x in boxes]
+    labels = [x.detach().cpu() for x in labels]
+    both = [(x.boxes, x.labels, "detections") for x in found]
+    both += [(*pair, "boxes") for pair in zip(boxes, labels, strict=True)]
+    for index, (box, label, name) in enumerate(both):
+        name = f"{name}[{index % len(found)}]"
+        check_boxes(box, name)
+        if len(box) != len(label):
+            raise ValueError(
+                f"{name} has {len(box)} boxes and {len(label)} labels"
+            )
+        if len(label) and not 0 <= label.min() <= label.max():
+            raise ValueError(f"{name} has the label {label.min()}: from 0 on")
+        if every and len(label) and label.max() >= classes:
+            raise ValueError(
+                f"{name} has the label {label.max()}: {classes} classes "
+                f"have the labels 0 to {classes - 1}"
+            )
+    return (
+        _Side(*([x[i] for x in found] for i in (0, 2, 1))),
+        _Side(boxes, labels),
+    )
