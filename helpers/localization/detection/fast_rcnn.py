@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from helpers.localization.detection.boxes import Detections
 from helpers.localization.detection.interface import check_targets
@@ -23,6 +22,7 @@ from helpers.localization.detection.regions import (
     region_losses,
     sample_regions,
 )
+from helpers.localization.detection.roi import roi_align
 
 Proposer = Callable[[Tensor], list[Tensor]]  # images to a list of boxes
 SMALL = RegionRules(count=32, weights=(10.0, 10.0, 5.0, 5.0))

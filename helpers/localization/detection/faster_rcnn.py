@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import roi_align
 
 from helpers.convnets.architectures.resnet import resnet50
 from helpers.convnets.architectures.weights import (
@@ -34,6 +33,7 @@ from helpers.localization.detection.regions import (
     region_losses,
     sample_regions,
 )
+from helpers.localization.detection.roi import roi_align
 from helpers.localization.detection.rpn import (
     RPN,
     RegionProposer,

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import roi_align
+
+from helpers.localization.detection.roi import roi_align
 
 
 class FeaturePyramid(nn.Module):

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import roi_align
 
 from helpers.localization.detection.boxes import (
     Detections,
@@ -25,6 +24,7 @@ from helpers.localization.detection.boxes import (
 )
 from helpers.localization.detection.matching import match, sample_balanced
 from helpers.localization.detection.nms import batched_nms
+from helpers.localization.detection.roi import roi_align
 
 Pool = Callable[[list[Tensor], list[Tensor]], Tensor]  # maps, regions
 

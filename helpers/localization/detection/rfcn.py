@@ -7,11 +7,12 @@ parameter, so that a further region costs next to nothing.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import ps_roi_pool
+from torch.nn import functional as F
 
 from helpers.localization.detection.boxes import Detections
 from helpers.localization.detection.fast_rcnn import OneMap
@@ -23,13 +24,18 @@ from helpers.localization.detection.faster_rcnn import (
     small_rpn,
 )
 from helpers.localization.detection.regions import RegionOutput
+from helpers.localization.detection.roi import ps_roi_pool
+
+POOL = partial(ps_roi_pool, whole=True)  # small maps have no row to spare
 
 
 class PositionSensitiveHead(nn.Module):
     """k² groups of score maps, and k² groups of maps for the box.
 
     The box is the same for all classes, as in the paper. `pool` takes
-    the arguments of `ps_roi_pool`.
+    the arguments of `ps_roi_pool`, which rounds regions to whole places:
+    `finer` times enlarged maps lose less by that (the paper halves the
+    stride of ResNet's last stage for it).
     """
 
     def __init__(
@@ -40,10 +46,12 @@ class PositionSensitiveHead(nn.Module):
         stride: int,
         hidden: int = 64,
         bins: int = 3,
-        pool: Callable[..., Tensor] = ps_roi_pool,
+        finer: int = 2,
+        pool: Callable[..., Tensor] = POOL,
     ):
         super().__init__()
-        self.bins, self.stride, self.pool = bins, stride, pool
+        self.bins, self.finer, self.pool = bins, finer, pool
+        self.scale = finer / stride
         self.conv = nn.Sequential(nn.Conv2d(dim, hidden, 1), nn.ReLU())
         self.scores = nn.Conv2d(hidden, bins**2 * (classes + 1), 1)
         self.boxes = nn.Conv2d(hidden, bins**2 * 4, 1)
@@ -52,7 +60,7 @@ class PositionSensitiveHead(nn.Module):
         self, maps: list[Tensor], regions: list[Tensor]
     ) -> RegionOutput:
         logits, deltas = (
-            self.pool(x, regions, self.bins, 1 / self.stride).mean((2, 3))
+            self.pool(x, regions, self.bins, self.scale).mean((2, 3))
             for x in self.score_maps(maps)
         )
         deltas = deltas[:, None].expand(-1, logits.shape[1], -1)
@@ -63,6 +71,8 @@ class PositionSensitiveHead(nn.Module):
     ) -> tuple[Float[Tensor, "b ks h w"], Float[Tensor, "b kd h w"]]:
         """All that is computed by layers: once for the image."""
         x = self.conv(maps[0])
+        if self.finer > 1:
+            x = F.interpolate(x, scale_factor=self.finer, mode="bilinear")
         return self.scores(x), self.boxes(x)
 
 
@@ -103,7 +113,7 @@ def rfcn_small(
     *,
     classes: int,
     bins: int = 3,
-    pool: Callable[..., Tensor] = ps_roi_pool,
+    pool: Callable[..., Tensor] = POOL,
 ) -> RFCN:
     """Over the lecture's trunk."""
     head = PositionSensitiveHead(
