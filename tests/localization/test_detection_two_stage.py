@@ -74,7 +74,7 @@ def test_parameter_count():
 
     head = c * 16 * 128 + 128 + 128 * 128 + 128 + 5 * (CLASSES + 1) * (128 + 1)
     proposals = 9 * c * c + c + 3 * 5 * (c + 1)
-    maps = c * 64 + 64 + 9 * (CLASSES + 1 + 4) * (64 + 1)
+    maps = 9 * c * 128 + 128 + 9 * (CLASSES + 1 + 4) * (128 + 1)
     assert count(build("rcnn")) == count(build("fast")) == convolutions + head
     assert count(build("faster")) == convolutions + head + proposals
     assert count(build("rfcn")) == convolutions + proposals + maps
@@ -260,7 +260,7 @@ def test_fast_rcnn_takes_either_pooling(pool, few):
     assert model.backbone.body.stages[0][0].weight.grad.abs().max() > 0
 
 
-def train(name, model, scenes, steps: int, rate: float = 2e-3) -> None:
+def train(name, model, scenes, steps: int, rate: float = 1e-3) -> None:
     optimizer = torch.optim.AdamW(model.train().parameters(), rate)
     generator = random()
     for step in range(steps):
@@ -287,8 +287,8 @@ def hits(found, scenes) -> tuple[float, float]:
 
 @pytest.fixture(scope="module")
 def easy():
-    """Disks (0) and squares (1), one large thing before a plain ground."""
-    kinds = dict(shapes=("disk", "square"), sizes=("large",), backgrounds=("plain",), materials=("plain",))
+    """Disks (0) and stars (3), one large thing before a plain ground."""
+    kinds = dict(shapes=("disk", "star"), sizes=("large",), backgrounds=("plain",), materials=("plain",))
     return make_scenes(64, 64, seed=1, rules=Rules(count=1, **kinds))
 
 
@@ -298,7 +298,7 @@ def pretrained(easy):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         trunk = backbone.Trunk()
-    return trunk, backbone.pretrain(trunk, easy.images, torch.cat(easy.labels), classes=2, steps=60)
+    return trunk, backbone.pretrain(trunk, easy.images, torch.cat(easy.labels), classes=CLASSES, steps=60)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -307,16 +307,17 @@ def test_learns_toy_problem(name, easy, pretrained):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if name == "rcnn":
-            model = rcnn.RCNN(trunk, classes=2, proposer=windows)
+            model = rcnn.RCNN(trunk, classes=CLASSES, proposer=windows)
         elif name == "fast":
-            model = fast_rcnn.fast_rcnn_small(trunk, classes=2, proposer=windows)
+            model = fast_rcnn.fast_rcnn_small(trunk, classes=CLASSES, proposer=windows)
         elif name == "faster":
-            model = faster_rcnn.faster_rcnn_small(trunk, classes=2)
+            model = faster_rcnn.faster_rcnn_small(trunk, classes=CLASSES)
         else:
-            model = rfcn.rfcn_small(trunk, classes=2)
+            model = rfcn.rfcn_small(trunk, classes=CLASSES)
+    model.rules = model.rules._replace(count=12)
     train(name, model, easy, 60)
     places, kinds = hits(DETECT[name](model, easy.images), easy)
-    assert places > 0.8 and kinds > 0.75
+    assert places > 0.8 and kinds > 0.65  # a guess is right half of the time
 
 
 def test_pretraining_learns_and_freezes(easy, pretrained):

@@ -14,12 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Size = tuple[int, int]  # height, width
+from helpers.localization.detection.boxes import Number
+
+Size = Sequence[int]  # height, width
 
 
 def cell_anchors(
-    sizes: Sequence[float],
-    ratios: Sequence[float],
+    sizes: Sequence[Number],
+    ratios: Sequence[Number],
     *,
     whole: bool = True,
     dtype: torch.dtype = torch.float32,
@@ -46,9 +48,9 @@ def cell_anchors(
 def grid_anchors(
     cell: Float[Tensor, "a 4"],
     size: Size,
-    stride: float | tuple[float, float],
+    stride: Number | tuple[Number, Number],
     *,
-    centre: float = 0.0,
+    centre: Number = 0.0,
 ) -> Float[Tensor, "n 4"]:
     """The shapes of `cell` at every place of a map of `size`.
 
@@ -70,11 +72,11 @@ def grid_anchors(
 def anchors_of_maps(
     image: Size,
     maps: Sequence[Size],
-    sizes: Sequence[Sequence[float]],
-    ratios: Sequence[Sequence[float]],
+    sizes: Sequence[Sequence[Number]],
+    ratios: Sequence[Sequence[Number]],
     *,
     whole: bool = True,
-    centre: float = 0.0,
+    centre: Number = 0.0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> list[Tensor]:
@@ -95,8 +97,8 @@ def anchors_of_maps(
 
 def default_scales(
     maps: int,
-    least: float = 0.2,
-    most: float = 0.9,
+    least: Number = 0.2,
+    most: Number = 0.9,
 ) -> list[float]:
     """Sides of default boxes as shares of the image's: evenly from `least`
     to `most` (equation 4 of the paper on SSD), and 1 behind the last."""
@@ -109,10 +111,10 @@ def default_scales(
 def default_boxes(
     image: Size,
     maps: Sequence[Size],
-    ratios: Sequence[Sequence[float]],
-    scales: Sequence[float],
+    ratios: Sequence[Sequence[Number]],
+    scales: Sequence[Number],
     *,
-    steps: Sequence[float] | None = None,
+    steps: Sequence[Number] | None = None,
     clip: bool = True,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
@@ -151,7 +153,7 @@ def default_boxes(
 
 
 def _default_shapes(
-    scale: float, next_scale: float, ratios: Sequence[float]
+    scale: Number, next_scale: Number, ratios: Sequence[Number]
 ) -> list[tuple[float, float]]:
     """Widths and heights as shares of the image's."""
     between = math.sqrt(scale * next_scale)
@@ -162,9 +164,13 @@ def _default_shapes(
     return shapes
 
 
+<<<<<<< HEAD
 def _check_positive(
     name: str, values: Sequence[float] | Sequence[int]
 ) -> None:
+=======
+def _check_positive(name: str, values: Sequence[Number]) -> None:
+>>>>>>> det-b
     if len(values) == 0 or min(values) <= 0:
         raise ValueError(f"{name} = {values}: give positive numbers")
 

@@ -2,7 +2,8 @@
 
 Everingham et al. 2010 (the PASCAL VOC challenge) and Lin et al. 2014 (COCO,
 arXiv:1405.0312). Both judge detections from the surest downwards; they
-differ in what a detection may match, and in how the curve is averaged:
+differ in what a detection may match, and in how the curve is averaged.
+(The kit of VOC also adds 1 to all sides, which no rule here does.)
 
 | rule | a detection is a hit if |
 | --- | --- |
@@ -20,13 +21,14 @@ from torch import Tensor
 
 from helpers.localization.detection.boxes import (
     Detections,
+    Number,
     box_area,
     box_iou,
     check_boxes,
     check_share,
 )
 
-COCO = tuple(float(t) for t in np.linspace(0.5, 0.95, 10).round(2))
+COCO = tuple((np.arange(50, 100, 5) / 100).tolist())
 AREAS = {  # square pixels, both ends included, as COCO has them
     "all": (0.0, 1e10),
     "small": (0.0, 32.0**2),
@@ -44,14 +46,14 @@ class Evaluation(NamedTuple):
 
     precision: Float[Tensor, "k t"]
     recall: Float[Tensor, "k t"]
-    thresholds: tuple[float, ...]
+    thresholds: tuple[Number, ...]
 
     @property
     def mean(self) -> float:
         """Mean average precision over the thresholds and classes."""
         return self.precision.nanmean().item()
 
-    def at(self, threshold: float) -> float:
+    def at(self, threshold: Number) -> float:
         """Mean average precision at one of the thresholds."""
         if threshold not in self.thresholds:
             raise ValueError(
@@ -67,10 +69,10 @@ def evaluate_detections(
     labels: Sequence[Tensor],
     *,
     classes: int,
-    thresholds: Sequence[float] = COCO,
+    thresholds: Sequence[Number] = COCO,
     points: int | None = 101,
     rule: str = "coco",
-    area: str | tuple[float, float] = "all",
+    area: str | tuple[Number, Number] = "all",
     most: int = 100,
 ) -> Evaluation:
     """Average precision of detections, a list entry for each image.
@@ -102,9 +104,9 @@ def precision_recall_curve(
     labels: Sequence[Tensor],
     label: int,
     *,
-    threshold: float = 0.5,
+    threshold: Number = 0.5,
     rule: str = "coco",
-    area: str | tuple[float, float] = "all",
+    area: str | tuple[Number, Number] = "all",
     most: int = 100,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Precision and recall of one class after each of its detections."""
@@ -151,7 +153,7 @@ def average_precision(
 
 def match_to_objects(
     overlaps: Float[np.ndarray, "n g"],
-    threshold: float,
+    threshold: Number,
     rule: str = "coco",
     ignored: Bool[np.ndarray, " g"] | None = None,
 ) -> Int[np.ndarray, " n"]:
@@ -209,9 +211,9 @@ def _judge(
     truth: _Side,
     label: int,
     *,
-    thresholds: Sequence[float],
+    thresholds: Sequence[Number],
     rule: str,
-    area: tuple[float, float],
+    area: tuple[Number, Number],
     most: int,
 ) -> list[tuple[Bool[Tensor, " n"], int]]:
     """At each threshold: hits of one class, surest first, and objects."""
@@ -252,13 +254,15 @@ def _judge(
 
 
 def _outside(
-    boxes: Tensor, area: tuple[float, float]
+    boxes: Tensor, area: tuple[Number, Number]
 ) -> Bool[np.ndarray, " n"]:
     areas = box_area(boxes).numpy()
     return (areas < area[0]) | (areas > area[1])
 
 
-def _check_area(area: str | tuple[float, float]) -> tuple[float, float]:
+def _check_area(
+    area: str | tuple[Number, Number],
+) -> tuple[Number, Number]:
     if isinstance(area, str):
         if area not in AREAS:
             raise ValueError(f"area = {area!r}: {tuple(AREAS)}, or a range")

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+Number = int | float
 FORMATS = ("xyxy", "xywh", "cxcywh")
 LIMIT = math.log(1000 / 16)  # a box grows at most 62.5-fold
 
@@ -111,7 +112,7 @@ def clip_boxes_to_image(
 
 def is_large(
     boxes: Float[Tensor, "*n 4"],
-    least: float,
+    least: Number,
 ) -> Bool[Tensor, "*n"]:
     """Whether both sides are at least `least` long."""
     _check_last(boxes)
@@ -121,7 +122,7 @@ def is_large(
 def encode_boxes(
     boxes: Float[Tensor, "*#n 4"],
     anchors: Float[Tensor, "*#n 4"],
-    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    weights: tuple[Number, Number, Number, Number] = (1.0, 1.0, 1.0, 1.0),
 ) -> Float[Tensor, "*n 4"]:
     """How to move anchors onto boxes: shifts of the centre in sides of the
     anchor, and logarithms of the ratios of the sides, times `weights`.
@@ -140,9 +141,9 @@ def encode_boxes(
 def decode_boxes(
     offsets: Float[Tensor, "*#n 4"],
     anchors: Float[Tensor, "*#n 4"],
-    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    weights: tuple[Number, Number, Number, Number] = (1.0, 1.0, 1.0, 1.0),
     *,
-    limit: float = LIMIT,
+    limit: Number = LIMIT,
 ) -> Float[Tensor, "*n 4"]:
     """The boxes that `offsets` move `anchors` to: `encode_boxes` undone.
 
@@ -176,7 +177,7 @@ def check_boxes(boxes: Float[Tensor, "n 4"], name: str = "boxes") -> None:
         )
 
 
-def check_share(name: str, value: float) -> None:
+def check_share(name: str, value: Number) -> None:
     """Refuse an overlap or a score that is no share."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} = {value}: it lies between 0 and 1")

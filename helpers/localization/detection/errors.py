@@ -19,6 +19,7 @@ from helpers.localization.detection.average_precision import (
 )
 from helpers.localization.detection.boxes import (
     Detections,
+    Number,
     box_iou,
     check_boxes,
     check_share,
@@ -54,8 +55,8 @@ def sort_errors(
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
     *,
-    high: float = 0.5,
-    low: float = 0.1,
+    high: Number = 0.5,
+    low: Number = 0.1,
 ) -> Errors:
     """Sort detections by what they are, the surest first.
 
@@ -86,7 +87,7 @@ def sort_errors(
 
 
 def _sort(
-    found: Detections, boxes: Tensor, labels: Tensor, high: float, low: float
+    found: Detections, boxes: Tensor, labels: Tensor, high: Number, low: Number
 ) -> tuple[Tensor, Tensor, Tensor]:
     check_boxes(found.boxes, "detections")
     check_boxes(boxes)

@@ -25,7 +25,7 @@ from helpers.localization.detection.regions import (
 from helpers.localization.detection.roi import roi_align
 
 Proposer = Callable[[Tensor], list[Tensor]]  # images to a list of boxes
-SMALL = RegionRules(count=32, weights=(10.0, 10.0, 5.0, 5.0))
+SMALL = RegionRules(count=16)
 
 
 class OneMap(nn.Module):

@@ -44,7 +44,7 @@ from helpers.localization.detection.rpn import (
 )
 
 SMALL_RPN = RPNRules(0.5, 0.3, 64, 0.5, (192, 192), (48, 48), 0.7)
-SMALL_REGIONS = RegionRules(count=32)
+SMALL_REGIONS = RegionRules(count=16)
 OLD_CONV = re.compile(r"(fpn\.\w+_blocks\.\d)\.(weight|bias)$")
 OLD_HEAD = re.compile(r"(rpn\.head\.conv)\.(weight|bias)$")
 SMALL_SIZES = (12, 19, 28)  # of the anchors: small, medium, large things

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from helpers.localization.detection.boxes import check_share
+from helpers.localization.detection.boxes import Number, check_share
 
 BACKGROUND, IGNORED = -1, -2  # what `match` says of anchors without object
 FORCES = (None, "ties", "best")
@@ -17,8 +17,8 @@ FORCES = (None, "ties", "best")
 
 def match(
     overlaps: Float[Tensor, "g n"],
-    high: float,
-    low: float | None = None,
+    high: Number,
+    low: Number | None = None,
     *,
     force: str | None = None,
 ) -> Int[Tensor, " n"]:
@@ -65,7 +65,7 @@ def match(
 def sample_balanced(
     matches: Int[Tensor, " n"],
     count: int,
-    share: float,
+    share: Number,
     *,
     generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, " p"], Int[Tensor, " q"]]:
@@ -92,7 +92,7 @@ def sample_balanced(
 def hard_negatives(
     losses: Float[Tensor, "b n"],
     positive: Bool[Tensor, "b n"],
-    ratio: float = 3.0,
+    ratio: Number = 3.0,
     *,
     least: int = 0,
 ) -> Bool[Tensor, "b n"]:
@@ -102,6 +102,6 @@ def hard_negatives(
         raise ValueError(f"ratio = {ratio}: negatives per positive, 0 or more")
     losses = losses.detach().masked_fill(positive, -torch.inf)
     order = losses.argsort(dim=1, descending=True, stable=True)
-    rank = order.argsort(1)
+    rank = order.argsort(dim=1)
     count = (ratio * positive.sum(1, keepdim=True)).clamp(min=least)
     return (rank < count) & ~positive

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from helpers.localization.detection.boxes import (
+    Number,
     box_iou,
     check_boxes,
     check_share,
@@ -30,7 +31,7 @@ FEW = 1000  # boxes for which one pass over all classes is the faster one
 def nms(
     boxes: Float[Tensor, "n 4"],
     scores: Float[Tensor, " n"],
-    iou_threshold: float,
+    iou_threshold: Number,
 ) -> Int[Tensor, " m"]:
     """Indices of the boxes that stay, best first.
 
@@ -48,7 +49,7 @@ def batched_nms(
     boxes: Float[Tensor, "n 4"],
     scores: Float[Tensor, " n"],
     idxs: Int[Tensor, " n"],
-    iou_threshold: float,
+    iou_threshold: Number,
 ) -> Int[Tensor, " m"]:
     """`nms` among boxes of the same index in `idxs`: class, map, image…
 
@@ -70,7 +71,7 @@ def batched_nms(
 
 
 def _nms(
-    boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float
+    boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: Number
 ) -> Tensor:
     kind = "cuda" if boxes.is_cuda else "cpu"
     order = scores.argsort(descending=True, stable=True)
@@ -131,7 +132,7 @@ class _Boxes(NamedTuple):
         return _Boxes(self.corners[:, which], self.areas[which], groups)
 
 
-def _overlap(a: _Boxes, b: _Boxes, threshold: float) -> Bool[Tensor, "n m"]:
+def _overlap(a: _Boxes, b: _Boxes, threshold: Number) -> Bool[Tensor, "n m"]:
     """Whose overlap is above the threshold: `box_iou`, in place."""
     x1, y1, x2, y2 = a.corners[:, :, None]
     u1, v1, u2, v2 = b.corners
@@ -145,7 +146,7 @@ def _overlap(a: _Boxes, b: _Boxes, threshold: float) -> Bool[Tensor, "n m"]:
     return above
 
 
-def _floor(threshold: float, dtype: torch.dtype) -> float:
+def _floor(threshold: Number, dtype: torch.dtype) -> float:
     """The largest number of `dtype` up to the threshold: above the one is
     above the other, as if numbers were compared in double precision."""
     near = torch.tensor(threshold, dtype=dtype)
@@ -167,7 +168,7 @@ class Step(NamedTuple):
 def nms_steps(
     boxes: Float[Tensor, "n 4"],
     scores: Float[Tensor, " n"],
-    iou_threshold: float,
+    iou_threshold: Number,
 ) -> Iterator[Step]:
     """The greedy rule one choice at a time, as the textbook has it.
 
@@ -189,8 +190,8 @@ def soft_nms(
     boxes: Float[Tensor, "n 4"],
     scores: Float[Tensor, " n"],
     *,
-    sigma: float = 0.5,
-    least: float = 0.001,
+    sigma: Number = 0.5,
+    least: Number = 0.001,
 ) -> tuple[Int[Tensor, " m"], Float[Tensor, " m"]]:
     """Indices and lowered scores, best first: no box is struck out at once.
 

@@ -44,7 +44,7 @@ class PositionSensitiveHead(nn.Module):
         *,
         classes: int,
         stride: int,
-        hidden: int = 64,
+        hidden: int = 128,
         bins: int = 3,
         finer: int = 2,
         pool: Callable[..., Tensor] = POOL,
@@ -52,7 +52,8 @@ class PositionSensitiveHead(nn.Module):
         super().__init__()
         self.bins, self.finer, self.pool = bins, finer, pool
         self.scale = finer / stride
-        self.conv = nn.Sequential(nn.Conv2d(dim, hidden, 1), nn.ReLU())
+        conv = nn.Conv2d(dim, hidden, 3, padding=1)
+        self.conv = nn.Sequential(conv, nn.ReLU())
         self.scores = nn.Conv2d(hidden, bins**2 * (classes + 1), 1)
         self.boxes = nn.Conv2d(hidden, bins**2 * 4, 1)
 

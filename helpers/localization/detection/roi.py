@@ -22,6 +22,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.localization.detection.boxes import Number
+
 Size = int | tuple[int, int]  # height, width
 Rois = Float[Tensor, "n 5"] | Sequence[Tensor]
 
@@ -30,7 +32,7 @@ def roi_pool(
     input: Float[Tensor, "b c h w"],
     boxes: Rois,
     output_size: Size,
-    spatial_scale: float = 1.0,
+    spatial_scale: Number = 1.0,
 ) -> Float[Tensor, "n c ph pw"]:
     """The largest value in each cell of a region, 0 where a cell is empty.
 
@@ -57,7 +59,7 @@ def ps_roi_pool(
     input: Float[Tensor, "b c h w"],
     boxes: Rois,
     output_size: Size,
-    spatial_scale: float = 1.0,
+    spatial_scale: Number = 1.0,
     *,
     whole: bool = False,
 ) -> Float[Tensor, "n o ph pw"]:
@@ -94,7 +96,7 @@ def roi_align(
     input: Float[Tensor, "b c h w"],
     boxes: Rois,
     output_size: Size,
-    spatial_scale: float = 1.0,
+    spatial_scale: Number = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
 ) -> Float[Tensor, "n c ph pw"]:
@@ -198,7 +200,7 @@ def _precise(x: Tensor) -> torch.dtype:
 def _cells(
     low: Float[Tensor, " n"],
     high: Float[Tensor, " n"],
-    scale: float,
+    scale: Number,
     cells: int,
     side: int,
     closed: int,
