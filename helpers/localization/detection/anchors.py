@@ -164,13 +164,7 @@ def _default_shapes(
     return shapes
 
 
-<<<<<<< HEAD
-def _check_positive(
-    name: str, values: Sequence[float] | Sequence[int]
-) -> None:
-=======
 def _check_positive(name: str, values: Sequence[Number]) -> None:
->>>>>>> det-b
     if len(values) == 0 or min(values) <= 0:
         raise ValueError(f"{name} = {values}: give positive numbers")
 
