@@ -50,7 +50,8 @@ from helpers.localization.detection.localization import Localizer, localization_
 from helpers.localization.detection.matching import hard_negatives, match, sample_balanced
 from helpers.localization.detection.nms import batched_nms, nms, nms_steps, soft_nms
 from helpers.localization.detection.proposals import (
-    STRATEGIES,
+    FAST,
+    QUALITY,
     Strategy,
     random_windows,
     recall,
@@ -89,12 +90,13 @@ from helpers.localization.detection.yolo import (
 __all__ = [
     "AREAS",
     "COCO",
+    "FAST",
     "KINDS",
+    "QUALITY",
     "RCNN",
     "RFCN",
     "RPN",
     "SSD",
-    "STRATEGIES",
     "Classifier",
     "Detections",
     "Errors",
