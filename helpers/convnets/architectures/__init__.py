@@ -1,1 +1,27 @@
 """The convnet zoo, one file a family: full-size builders that take the published weights, and small presets for lectures."""
+
+from helpers.convnets.architectures import (  # noqa: F401
+    alexnet,
+    catalogue,
+    densenet,
+    experiments,
+    fractalnet,
+    googlenet,
+    highway,
+    inception,
+    inception_resnet,
+    layout,
+    lenet,
+    mobilenet,
+    nasnet,
+    network_in_network,
+    preactivation,
+    resnet,
+    resnext,
+    squeezenet,
+    stochastic_depth,
+    unravel,
+    vgg,
+    weights,
+    zfnet,
+)

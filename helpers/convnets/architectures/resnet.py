@@ -11,6 +11,7 @@ from helpers.convnets.architectures.stochastic_depth import (
     is_dropped,
     linear_decay,
 )
+from helpers.convnets.architectures.weights import load_published
 
 Norm = Callable[[int], nn.Module]
 
@@ -36,9 +37,13 @@ class Block(nn.Module):
     ) -> Float[Tensor, "b o p q"]:
         return x if self.downsample is None else self.downsample(x)
 
+    def skip(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o p q"]:
+        """What the block hands on when its branch is left out."""
+        return F.relu(self.shortcut(x))
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o p q"]:
         if is_dropped(self.survival, self.training):
-            return F.relu(self.shortcut(x))
+            return self.skip(x)
         y = self.branch(x)
         if self.survival < 1 and not self.training:
             y *= self.survival
@@ -165,6 +170,11 @@ class ResNet(nn.Module):
         norm: Norm = nn.BatchNorm2d,
     ):
         super().__init__()
+        if survival < 1 and not residual:
+            raise ValueError(
+                f"survival = {survival}: a plain net has no shortcut past a "
+                "dropped block, keep residual=True"
+            )
         kernel, stride, padding = (3, 1, 1) if small else (7, 2, 3)
         self.conv1 = nn.Conv2d(
             channels, width, kernel, stride, padding, bias=False
@@ -232,80 +242,69 @@ def initialise(network: nn.Module) -> None:
             )
 
 
-def build(
-    name: str,
-    block: type[Block],
-    depths: Sequence[int],
-    weights: str | None,
-    options: dict,
-) -> ResNet:
-    """The network, with the weights that are published under its name."""
-    network = ResNet(block, depths, **options)
-    if weights is not None:
-        from helpers.convnets.architectures import weights as published
-
-        published.load_published(network, name, weights)
-    return network
-
-
 def resnet18(*, weights: str | None = None, **options) -> ResNet:
     """18 layers of basic blocks."""
-    return build("resnet18", BasicBlock, (2, 2, 2, 2), weights, options)
+    net = ResNet(BasicBlock, (2, 2, 2, 2), **options)
+    return load_published(net, "resnet18", weights)
 
 
 def resnet34(*, weights: str | None = None, **options) -> ResNet:
     """34 layers of basic blocks."""
-    return build("resnet34", BasicBlock, (3, 4, 6, 3), weights, options)
+    net = ResNet(BasicBlock, (3, 4, 6, 3), **options)
+    return load_published(net, "resnet34", weights)
 
 
 def resnet50(*, weights: str | None = None, **options) -> ResNet:
     """The depths of ResNet-34, of bottlenecks."""
-    return build("resnet50", Bottleneck, (3, 4, 6, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 4, 6, 3), **options)
+    return load_published(net, "resnet50", weights)
 
 
 def resnet101(*, weights: str | None = None, **options) -> ResNet:
     """17 bottlenecks more, all in the third stage."""
-    return build("resnet101", Bottleneck, (3, 4, 23, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 4, 23, 3), **options)
+    return load_published(net, "resnet101", weights)
 
 
 def resnet152(*, weights: str | None = None, **options) -> ResNet:
     """152 layers of bottlenecks."""
-    return build("resnet152", Bottleneck, (3, 8, 36, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 8, 36, 3), **options)
+    return load_published(net, "resnet152", weights)
 
 
 def resnext50_32x4d(*, weights: str | None = None, **options) -> ResNet:
     """ResNet-50 whose 3x3 convolutions have 32 groups 4 channels wide."""
     options = dict(groups=32, group_width=4) | options
-    name = "resnext50_32x4d"
-    return build(name, Bottleneck, (3, 4, 6, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 4, 6, 3), **options)
+    return load_published(net, "resnext50_32x4d", weights)
 
 
 def resnext101_32x8d(*, weights: str | None = None, **options) -> ResNet:
     """32 groups, 8 channels wide in the first stage."""
     options = dict(groups=32, group_width=8) | options
-    name = "resnext101_32x8d"
-    return build(name, Bottleneck, (3, 4, 23, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 4, 23, 3), **options)
+    return load_published(net, "resnext101_32x8d", weights)
 
 
 def resnext101_64x4d(*, weights: str | None = None, **options) -> ResNet:
     """64 groups, 4 channels wide in the first stage."""
     options = dict(groups=64, group_width=4) | options
-    name = "resnext101_64x4d"
-    return build(name, Bottleneck, (3, 4, 23, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 4, 23, 3), **options)
+    return load_published(net, "resnext101_64x4d", weights)
 
 
 def wide_resnet50_2(*, weights: str | None = None, **options) -> ResNet:
     """ResNet-50 with twice the inner width."""
     options = dict(group_width=128) | options
-    name = "wide_resnet50_2"
-    return build(name, Bottleneck, (3, 4, 6, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 4, 6, 3), **options)
+    return load_published(net, "wide_resnet50_2", weights)
 
 
 def wide_resnet101_2(*, weights: str | None = None, **options) -> ResNet:
     """ResNet-101 with twice the inner width."""
     options = dict(group_width=128) | options
-    name = "wide_resnet101_2"
-    return build(name, Bottleneck, (3, 4, 23, 3), weights, options)
+    net = ResNet(Bottleneck, (3, 4, 23, 3), **options)
+    return load_published(net, "wide_resnet101_2", weights)
 
 
 def resnet_small(

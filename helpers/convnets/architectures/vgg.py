@@ -78,14 +78,14 @@ class VGG(nn.Module):
 
 
 def initialise(layer: nn.Module) -> None:
-    """He's initialisation; the linear layers are small, as torchvision's."""
+    """He's initialisation, by outputs for filters, as torchvision's."""
     if isinstance(layer, nn.Conv2d):
         nn.init.kaiming_normal_(
             layer.weight, mode="fan_out", nonlinearity="relu"
         )
         nn.init.zeros_(layer.bias)
     if isinstance(layer, nn.Linear):
-        nn.init.normal_(layer.weight, 0, 0.01)
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
 
 

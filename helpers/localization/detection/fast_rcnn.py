@@ -76,7 +76,7 @@ def fast_rcnn_losses(
     *,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """"class" and "box" on regions sampled from the proposals."""
+    """Losses "class" and "box" on regions sampled from the proposals."""
     check_targets(images, boxes, labels, model.classes)
     samples = sample_regions(
         model.propose(images), boxes, labels, model.rules, generator=generator

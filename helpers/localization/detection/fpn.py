@@ -93,7 +93,7 @@ class PyramidPool:
             some = self.pool(
                 maps[i], rois[at], size, 1 / stride, **self.options
             )
-            pooled = pooled.index_copy(0, at, some)
+            pooled = pooled.index_copy(0, at, some.to(pooled))
         return pooled
 
     def levels(self, boxes: Float[Tensor, "n 4"]) -> Int[Tensor, " n"]:

@@ -98,7 +98,7 @@ def rcnn_losses(
     *,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """"class" and "box" on regions sampled from the proposals."""
+    """Losses "class" and "box" on regions sampled from the proposals."""
     return fast_rcnn_losses(model, images, boxes, labels, generator=generator)
 
 

@@ -154,7 +154,7 @@ def region_losses(
     *,
     beta: float = 1 / 9,
 ) -> dict[str, Tensor]:
-    """"class" and "box": cross-entropy, smooth L1, per sampled region.
+    """Losses "class" (cross-entropy) and "box" (smooth L1) per region.
 
     Only regions of objects have a box to learn, that of their own class.
     Both are 0 where there is no region at all.

@@ -172,7 +172,7 @@ def anchor_losses(
     beta: float = 1 / 9,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """"objectness" and "rpn_box": over the sampled anchors of all images."""
+    """Losses "objectness" and "rpn_box" over the sampled anchors."""
     logits, targets, deltas, aims = [], [], [], []
     for logit, delta, box in zip(output.objectness, output.deltas, boxes):
         box = box.to(delta)
