@@ -61,7 +61,7 @@ def draw_scenes(
     rules = Rules(count=count, **(CALM | rules))
     drawn = make_scenes(n, side, seed=seed, rules=rules)
     places = torch.tensor([CLASSES.index(shape) for shape in SHAPES])
-    labels = [(label[:, None] == places).int().argmax(1) for label in drawn.labels]
+    labels = [(x[:, None] == places).int().argmax(1) for x in drawn.labels]
     return Scenes(
         drawn.images.to(device),
         [box.to(device) for box in drawn.boxes],
