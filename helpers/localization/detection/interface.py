@@ -2,10 +2,10 @@
 
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from helpers.localization.detection.backbone import check_labels
 from helpers.localization.detection.boxes import Detections
+from helpers.localization.detection.nms import batched_nms
 
 
 def keep_best(
@@ -39,7 +39,9 @@ def check_targets(images: Tensor, boxes: list[Tensor], labels: list[Tensor], cla
     empty, inside out, or reach beyond the image.
     """
     if not len(images) == len(boxes) == len(labels):
-        raise ValueError(f"{len(images)} images, {len(boxes)} lists of boxes, {len(labels)} of labels: one for each image")
+        raise ValueError(
+            f"{len(images)} images, {len(boxes)} lists of boxes, {len(labels)} of labels: one for each image"
+        )
     check_labels(labels, classes)
     h, w = images.shape[-2:]
     for i, (box, label) in enumerate(zip(boxes, labels, strict=True)):

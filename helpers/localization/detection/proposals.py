@@ -132,7 +132,7 @@ def describe(
     Colour: 25 bins a channel. Texture: 10 bins of the slope in each of 8
     directions, negative slopes counting 0, in each channel.
     """
-    n = ids.max() + 1
+    n = int(ids.max()) + 1
     sizes = np.bincount(ids.ravel(), minlength=n).astype(float)
     pixels = pixels.astype(np.float32)
     angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
@@ -147,7 +147,7 @@ def describe(
 
 def neighbours(ids: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "n n"]:
     """Which regions touch, sideways or up and down."""
-    n = ids.max() + 1
+    n = int(ids.max()) + 1
     touch = np.zeros((n, n), bool)
     touch[ids[1:], ids[:-1]] = True
     touch[ids[:, 1:], ids[:, :-1]] = True
@@ -175,7 +175,7 @@ def hierarchy(
     similar = np.full((n, n), -np.inf)
     i, j = touch.nonzero()
     similar[i, j] = similarity(regions, i, j, area, measures)
-    boxes = list(regions.boxes)
+    boxes = list(regions.boxes.copy())
     for _ in range(n - 1):
         i, j = divmod(int(similar.argmax()), n)
         if similar[i, j] == -np.inf:
