@@ -23,6 +23,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "character_models": "WaveNet",
     "autoencoders_vae": "importance-weighted",
     "gans": "minimax",
+    "detection": "suppression",
 }
 MAXIMUM_WIRE = 1_000_000  # bytes
 

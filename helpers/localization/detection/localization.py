@@ -17,8 +17,9 @@ from helpers.localization.detection.interface import check_targets
 class Localizer(nn.Module):
     """One class and one box for each image.
 
-    Where things are is lost in a mean over the whole map, so the map is
-    pooled to `grid` x `grid` cells, which are then read together.
+    The class may be anywhere: its head takes the maximum over the map.
+    The place would be lost by that, so the other head reads the map
+    pooled to `grid` x `grid` cells.
     """
 
     def __init__(
@@ -32,21 +33,21 @@ class Localizer(nn.Module):
         super().__init__()
         self.classes = classes
         self.backbone = backbone
+        self.classifier = nn.Linear(backbone.dim, classes)
         self.neck = nn.Sequential(
             nn.AdaptiveAvgPool2d(grid),
             nn.Flatten(),
             nn.Linear(backbone.dim * grid**2, hidden),
             nn.ReLU(),
         )
-        self.classifier = nn.Linear(hidden, classes)
         self.regressor = nn.Linear(hidden, 4)
 
     def forward(
         self, images: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b 4"]]:
         """Logits, and boxes (x1, y1, x2, y2) as shares of the sides."""
-        z = self.neck(self.backbone(images))
-        return self.classifier(z), self.regressor(z)
+        x = self.backbone(images)
+        return self.classifier(x.amax((2, 3))), self.regressor(self.neck(x))
 
 
 def localization_losses(

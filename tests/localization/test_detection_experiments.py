@@ -1,0 +1,161 @@
+"""What the chapter does with all detectors alike: scenes, learning, finding, work, time, pairs in one cell."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from helpers.data.scenes import CLASSES, Rules, make_scenes
+from helpers.localization.detection import Detections, experiments
+from helpers.localization.detection.experiments import (
+    SHAPES,
+    Remembered,
+    Scenes,
+    both_found,
+    draw_scenes,
+    find,
+    images_per_second,
+    learn,
+    multiply_adds,
+)
+
+
+def test_scenes_are_those_of_the_book_with_labels_from_zero():
+    ours = draw_scenes(12, 32, seed=3, count=(1, 3), sizes=("medium",))
+    rules = Rules(
+        shapes=SHAPES,
+        count=(1, 3),
+        materials=("plain",),
+        backgrounds=("plain", "gradient", "clouds"),
+        sizes=("medium",),
+    )
+    theirs = make_scenes(12, 32, seed=3, rules=rules)
+    assert_close(ours.images, theirs.images)
+    names = [[CLASSES[k] for k in label] for label in theirs.labels]
+    assert [[SHAPES[k] for k in label] for label in ours.labels] == names
+    assert len({name for row in names for name in row}) == 4
+    for box, other in zip(ours.boxes, theirs.boxes, strict=True):
+        assert_close(box, other)
+
+
+def test_first_scenes():
+    few = draw_scenes(5, 32, seed=0).first(2)
+    assert isinstance(few, Scenes) and [len(column) for column in few] == [2, 2, 2]
+
+
+class Guess(nn.Module):
+    """One number for all images; it should become the mean of the labels."""
+
+    def __init__(self):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, images):
+        return self.value.expand(len(images))
+
+
+def guess_losses(model, images, boxes, labels, *, generator):
+    assert model.training and isinstance(generator, torch.Generator)
+    assert_close(images[:, 0, 0, 0].long(), torch.cat(labels))  # the truth of these images, not of others
+    assert_close(torch.cat(boxes)[:, 0].long(), torch.cat(labels))
+    difference = model(images) - torch.cat(labels)
+    noise = torch.rand((), generator=generator)
+    return {"half": difference.square().mean() / 2, "rest": difference.square().mean() * noise}
+
+
+def labelled(values):
+    return Scenes(
+        torch.tensor(values).float()[:, None, None, None].expand(-1, 3, 8, 8),
+        [torch.tensor([[v, 0.0, v + 1.0, 1.0]]) for v in values],
+        [torch.tensor([v]) for v in values],
+    )
+
+
+def test_learns_toy_problem_from_the_sum_of_all_losses():
+    data = labelled([1, 2, 3, 4] * 8)
+    model = learn(Guess(), guess_losses, data, 200, run=0, rate=0.1)
+    assert model.value.item() == pytest.approx(2.5, abs=0.2)
+    assert not model.training
+
+
+def test_learning_is_reproducible_and_runs_differ():
+    data = labelled([1, 2, 3, 4] * 8)
+    values = [learn(Guess(), guess_losses, data, 20, run=run).value.item() for run in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+
+
+def test_find_keeps_the_order_and_passes_options():
+    images = torch.arange(120.0)[:, None, None, None].expand(-1, 3, 4, 4)
+    sizes = []
+
+    def detect(model, x, *, score):
+        sizes.append(len(x))
+        return [Detections(i.new_zeros(1, 4), i[:1, 0, 0] + score, torch.zeros(1).long()) for i in x]
+
+    found = find(nn.Identity(), detect, images, score=0.5)
+    assert sizes == [50, 50, 20]
+    assert [d.scores.item() for d in found] == [i + 0.5 for i in range(120)]
+
+
+def test_remembered_proposer_sees_each_image_once():
+    seen = []
+
+    def proposer(image):
+        seen.append(image.mean().item())
+        return image.new_tensor([[0.0, 0.0, 1.0 + image.mean(), 2.0]])
+
+    remembered = Remembered(proposer)
+    images = torch.tensor([0.25, 0.75])[:, None, None, None].expand(-1, 3, 4, 4)
+    first = remembered(images)
+    again = remembered(images.flip(0))
+    assert seen == [0.25, 0.75]
+    assert_close(torch.cat(again), torch.cat(first).flip(0))
+    remembered.known.clear()
+    remembered(images[:1])
+    assert seen == [0.25, 0.75, 0.25]
+
+
+def test_multiply_adds_of_layers_are_exact():
+    assert multiply_adds(lambda: nn.Linear(7, 5)(torch.zeros(3, 7))) == 3 * 7 * 5
+    conv = nn.Conv2d(3, 4, 3, padding=1)
+    assert multiply_adds(lambda: conv(torch.zeros(2, 3, 8, 6))) == 2 * 8 * 6 * 4 * 27
+    assert multiply_adds(lambda: torch.zeros(5).relu()) == 0
+
+
+def test_speed_is_that_of_the_best_repeat(monkeypatch):
+    ticks = iter([0.0, 4.0, 10.0, 12.0, 20.0, 25.0])
+    monkeypatch.setattr(experiments, "process_time", lambda: next(ticks))
+    calls = []
+    rate = images_per_second(lambda x: calls.append(len(x)), torch.zeros(6, 3, 4, 4))
+    assert calls == [6, 6, 6] and rate == 3.0
+
+
+CORNERS = torch.tensor([[0.0, 0, 6, 6], [8, 8, 14, 14], [14, 8, 22, 14]])  # centres (3, 3), (11, 11), (18, 11)
+
+
+def found_of(*which, label):
+    return Detections(CORNERS[list(which)], torch.ones(len(which)), torch.tensor(label))
+
+
+def test_pairs_are_counted_by_the_cell_of_their_centres():
+    labels = torch.tensor([0, 1, 2])  # 0 and 1 share a cell of 16 pixels; 1 and 2 do not, 0 and 2 neither
+    whole = found_of(0, 1, 2, label=[0, 1, 2])
+    assert both_found([whole], [CORNERS], [labels], cell=16) == (1.0, 1.0)
+    without_first = found_of(1, 2, label=[1, 2])
+    assert both_found([without_first], [CORNERS], [labels], cell=16) == (0.0, 1.0)  # the pair (0, 2) is 17 apart
+    misnamed = found_of(0, 1, 2, label=[0, 1, 1])
+    assert both_found([misnamed], [CORNERS], [labels], cell=16) == (1.0, 0.0)
+    assert both_found([whole, misnamed], [CORNERS] * 2, [labels] * 2, cell=16) == (1.0, 0.5)
+
+
+def test_pairs_of_one_class_do_not_count():
+    labels = torch.tensor([0, 0, 1])
+    with pytest.raises(ValueError, match="no pair of things in one cell of 16 pixels"):
+        both_found([found_of(0, label=[0])], [CORNERS], [labels], cell=16)
+
+
+def test_pairs_must_overlap_their_things():
+    labels = torch.tensor([0, 1, 2])
+    moved = Detections(CORNERS + 4, torch.ones(3), labels)  # overlap 1/14 … : below one half
+    assert both_found([moved], [CORNERS], [labels], cell=16) == (0.0, 0.0)
+    assert both_found([moved], [CORNERS], [labels], cell=16, overlap=0.01) == (1.0, 1.0)
