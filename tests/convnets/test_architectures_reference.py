@@ -9,12 +9,14 @@ from torchvision import models
 
 from helpers.convnets.architectures import (
     alexnet,
+    densenet,
     googlenet,
     inception,
     inception_resnet,
     mobilenet,
     nasnet,
     network_in_network,
+    resnet,
     squeezenet,
     vgg,
     zfnet,
@@ -22,8 +24,13 @@ from helpers.convnets.architectures import (
 from helpers.convnets.output_size import ALEXNET, as_module, layer_table
 
 K = 10
-# Builder, reference, side in pixels, or None where only names and shapes are compared.
 HEADS = dict(aux_logits=True, init_weights=False)
+RESNETS = [
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2"),
+]
+DENSENETS = ["densenet121", "densenet161", "densenet169", "densenet201"]
+# Builder, reference, side in pixels, or None where only names and shapes are compared.
 PAIRS = [
     (alexnet.alexnet, "alexnet", {}, None),
     (squeezenet.squeezenet1_0, "squeezenet1_0", {}, 64),
@@ -35,6 +42,8 @@ PAIRS = [
     (inception_resnet.inception_resnet_v2, "inception_resnet_v2", None, 80),
     (nasnet.nasnetalarge, "nasnetalarge", None, 35),
     *[(getattr(vgg, n), n, {}, None) for depth in vgg.DEPTHS for n in (f"vgg{depth}", f"vgg{depth}_bn")],
+    *[(getattr(resnet, n), n, {}, 33) for n in RESNETS],
+    *[(getattr(densenet, n), n, {}, 33) for n in DENSENETS],
 ]
 COMPARED = [pair for pair in PAIRS if pair[-1]]
 

@@ -86,15 +86,12 @@ class PyramidPool:
             for i, region in enumerate(regions)
         ])  # fmt: skip
         rois = torch.cat([number, torch.cat(regions)], 1)
-        c, size = maps[0].shape[1], self.size
-        pooled = maps[0].new_zeros(len(rois), c, size, size)
-        for i, stride in enumerate(self.strides):
-            at = (level == i).nonzero()[:, 0]
-            some = self.pool(
-                maps[i], rois[at], size, 1 / stride, **self.options
-            )
-            pooled = pooled.index_copy(0, at, some.to(pooled))
-        return pooled
+        order = [torch.where(level == i)[0] for i in range(len(self.strides))]
+        pooled = [
+            self.pool(x, rois[at], self.size, 1 / stride, **self.options)
+            for x, at, stride in zip(maps, order, self.strides)
+        ]
+        return torch.cat(pooled)[torch.cat(order).argsort()]
 
     def levels(self, boxes: Float[Tensor, "n 4"]) -> Int[Tensor, " n"]:
         """The place of each box's map: ⌊4 + log₂(√(wh) / 224)⌋, from 2."""

@@ -269,7 +269,8 @@ def _weighted(
         check_invariants=False,
     )
     with torch.autocast(table.device.type, enabled=False):
-        sums = torch.sparse.mm(matrix, table.to(weights.dtype))
+        rows = table.to(weights.dtype).contiguous()  # a row in one piece
+        sums = torch.sparse.mm(matrix, rows)
     return sums.to(table.dtype)
 
 
