@@ -34,10 +34,11 @@ def hardware(device: torch.device) -> str:
 
 
 def run(
-    subject: str, device: torch.device, *, tiny: bool = False, pairs: int = PAIRS, seconds: float = SECONDS
+    subject: str, device: torch.device, *, tiny: bool = False, pairs: int | None = None, seconds: float = SECONDS
 ) -> dict[str, Any]:
     """Measure all pairs of a subject, print each as it comes, and return them with what they were measured on."""
     module = import_module(f"benchmarks.{subject}")
+    pairs = pairs or getattr(module, "PAIRS", PAIRS)
     results = []
     for pair in module.pairs(device, tiny=tiny):
         result = measure(pair, device, pairs=pairs, seconds=seconds)

@@ -8,7 +8,9 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 from torchvision import models
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from benchmarks.harness import Pair
 from helpers.convnets.architectures.densenet import densenet121
@@ -18,7 +20,7 @@ from helpers.convnets.architectures.vgg import vgg16
 from helpers.localization.detection.faster_rcnn import faster_rcnn_detect, faster_rcnn_losses, fasterrcnn_resnet50_fpn
 from helpers.localization.detection.ssd import ssd300_vgg16, ssd_detect, ssd_losses
 
-PAIRS = 9  # a call takes up to some seconds
+PAIRS = 5  # a call takes up to some seconds
 NETWORKS = {resnet50: "resnet50", vgg16: "vgg16", densenet121: "densenet121", mobilenet_v2: "mobilenetv2_100"}
 TINY = {resnet18: "resnet18", mobilenet_v2: "mobilenetv2_100"}  # ours, and timm's name
 POOLING = (
@@ -95,7 +97,9 @@ def classifiers(builder: Callable, name: str, shape: tuple, device: torch.device
     labels = torch.arange(shape[0], device=device)
     source, name = name.split("'s ")
     torch.manual_seed(0)
-    ours = builder()
+    ours = builder().to(device)
+    update_bn([images], ours, device)  # else activations die out or explode in evaluation
+    ours.cpu()
     if source == "timm":
         other = timm.create_model(name)
         for theirs, own in zip(other.state_dict().values(), ours.state_dict().values(), strict=True):
@@ -120,30 +124,32 @@ def detectors(name: str, shape: tuple, device: torch.device) -> tuple[Side, Side
     where = shape[-1] * torch.tensor([[0.1, 0.1, 0.5, 0.6], [0.4, 0.3, 0.9, 0.9]], device=device)
     boxes, labels = [where] * shape[0], [torch.tensor([3, 7], device=device)] * shape[0]
     targets = [dict(boxes=where, labels=label + 1) for label in labels]
-    options = dict(weights=None, weights_backbone=None, num_classes=91)
     torch.manual_seed(0)
     if name == "ssd300_vgg16":
         detect, losses = partial(ssd_detect, score=0.01, overlap=0.45, most=200), ssd_losses
-        ours, other = ssd300_vgg16(), models.get_model(name, **options)
+        ours = ssd300_vgg16()
+        other = models.get_model(name, weights=None, weights_backbone=None, num_classes=91)
     else:
         detect, losses, every = faster_rcnn_detect, faster_rcnn_losses, 10**6
         ours = fasterrcnn_resnet50_fpn(min_size=shape[-1])
         ours.rules = ours.rules._replace(count=every)
         ours.rpn.rules = ours.rpn.rules._replace(count=every, after=(512, 1000))
-        options |= dict(rpn_batch_size_per_image=every, box_batch_size_per_image=every, rpn_post_nms_top_n_train=512)
-        other = models.get_model(name, **options, trainable_backbone_layers=3, min_size=shape[-1])
+        options = dict(rpn_batch_size_per_image=every, box_batch_size_per_image=every, rpn_post_nms_top_n_train=512)
+        backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3)  # frozen norms
+        other = models.detection.FasterRCNN(backbone, 91, min_size=shape[-1], **options)
         ours.roi_heads.box_predictor.cls_score.weight.data *= 20  # else nothing is sure enough to be found
     other.load_state_dict(ours.state_dict())
     ours, other = placed(ours, device), placed(other, device)
+    side = shape[-1]
     return (
         Side(
             ours,
-            lambda: [tuple(one) for one in detect(ours, images)],
+            lambda: [(one.boxes / side, one.scores, one.labels) for one in detect(ours, images)],
             lambda: sum(losses(ours, images, boxes, labels).values()),
         ),
         Side(
             other,
-            lambda: [(one["boxes"], one["scores"], one["labels"] - 1) for one in other([*images])],
+            lambda: [(one["boxes"] / side, one["scores"], one["labels"] - 1) for one in other([*images])],
             lambda: sum(other([*images], targets).values()),
         ),
     )

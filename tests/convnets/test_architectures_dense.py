@@ -197,7 +197,9 @@ def test_feature_reuse_is_the_mean_weight_on_each_source(bottleneck):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_lean_computes_the_same_and_keeps_less(training):
-    nets = [densenet_small(depth=40, growth=4, lean=lean, channels=1).double().train(training) for lean in (False, True)]
+    nets = [
+        densenet_small(depth=40, growth=4, lean=lean, channels=1).double().train(training) for lean in (False, True)
+    ]
     nets[1].load_state_dict(nets[0].state_dict())
     x = images(2, 1, 8, 8)
     kept = [saved_bytes(net, x) for net in nets]

@@ -21,7 +21,6 @@ from helpers.convnets.architectures.preactivation import (
     preactivation_small,
     resnetv2_50,
     wide_resnet,
-    wrn_small,
 )
 from helpers.convnets.architectures.resnet import Block, Bottleneck, PaddedShortcut, resnet18, resnet50, resnet_small
 from helpers.convnets.architectures.resnext import EarlyConcatenation, SplitTransformMerge
