@@ -19,6 +19,7 @@ from tools.site import HTML, pages
 WORDS = {  # a word that readers would look for, for each chapter
     "optimizers": "AdaGrad",
     "output_size": "Toeplitz",
+    "architectures": "FractalNet",
     "rnn_lstm": "recursive",
     "character_models": "WaveNet",
     "autoencoders_vae": "importance-weighted",

@@ -171,10 +171,10 @@ class DenseNet(nn.Module):
 def feature_reuse(
     block: DenseBlock,
 ) -> Float[Tensor, "layers sources"]:
-    """Mean |w| that layer l (row) gives to source s (column), figure 5.
+    """Mean absolute weight that layer l (row) gives source s (column).
 
-    Source 0 is the block's input, source s layer s; NaN where s is not
-    before l. It is the first convolution of a layer that reads them.
+    Figure 5 of the paper. Source 0 is the block's input, source s layer s;
+    NaN where s is not before l. A layer's first convolution reads them.
     """
     first, growth = block.inputs, block.growth
     rows = torch.full((len(block), len(block)), torch.nan)

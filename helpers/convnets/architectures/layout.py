@@ -20,7 +20,7 @@ def layout(pattern: str, *, pool: bool = True, **numbers: int) -> list[str]:
     """The words of a pattern, its repetitions written out.
 
     Words are CONV, RELU, POOL, FC and SOFTMAX, joined by "-", "->" or
-    ","; brackets of either kind group, and *3 repeats the word or group
+    ","; brackets of either kind group, and `*3` repeats the word or group
     before it. `numbers` gives the values of letters: N=2. `pool` says
     whether words with a question mark are there. Raises `ValueError`,
     which names the place, for whatever else it meets.

@@ -30,7 +30,7 @@ class NetworkInNetwork(nn.Module):
 
     `stages` lists the arguments of each `mlpconv` behind its inputs; the
     last width of the last stage is that of the head's input. With
-    `linear_head` a linear layer on the pooled map of `pooled`² pixels
+    `linear_head` a linear layer on the pooled map, `pooled` pixels a side,
     takes the place of global average pooling, for which the last width
     is the number of classes.
     """

@@ -83,7 +83,7 @@ def path_lengths(blocks: int) -> list[int]:
 def gradient_norms(
     net: nn.Module, loss: Float[Tensor, ""]
 ) -> dict[str, float]:
-    """|d loss / d w| of each convolution and linear layer, in order.
+    """Norm of the gradient of each convolution and linear layer, in order.
 
     Divided by the square root of the number of weights, so that layers of
     other widths compare.
