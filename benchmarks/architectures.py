@@ -23,6 +23,10 @@ from helpers.localization.detection.ssd import ssd300_vgg16, ssd_detect, ssd_los
 PAIRS = 5  # a call takes up to some seconds
 NETWORKS = {resnet50: "resnet50", vgg16: "vgg16", densenet121: "densenet121", mobilenet_v2: "mobilenetv2_100"}
 TINY = {resnet18: "resnet18", mobilenet_v2: "mobilenetv2_100"}  # ours, and timm's name
+SAME = (
+    "The same calls of torch on both sides: what differs from 1 is noise and where the weights lie in memory. timm's VGG writes "
+    "its linear layers as convolutions, which are slow on one cell."
+)
 POOLING = (
     "The layers are torch's on both sides; ours then chooses, pools and suppresses boxes by operations on whole tensors, where "
     "torchvision has compiled loops."
@@ -49,7 +53,7 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
             for compiled in (False, True) if large else (False,):
                 what = f"{builder.__name__}, {batch} x {image} x {image}" + ", compiled" * compiled
                 sides = partial(classifiers, builder, name, (batch, 3, image, image), device, compiled)
-                yield from both_ways(what, name, sides, device)
+                yield from both_ways(what, name, sides, device, SAME)
     batch, image = (4, 800) if large else (1, 128)
     for name in ("fasterrcnn_resnet50_fpn",) if tiny else ("fasterrcnn_resnet50_fpn", "ssd300_vgg16"):
         sides = partial(detectors, name, (batch, 3, image, image), device)
@@ -57,7 +61,7 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
 
 
 def both_ways(
-    what: str, against: str, sides: Callable[[], tuple[Side, Side]], device: torch.device, reason: str = ""
+    what: str, against: str, sides: Callable[[], tuple[Side, Side]], device: torch.device, reason: str
 ) -> Iterator[Pair]:
     """Two pairs over networks that are built when the first of them is asked."""
     for how, run in (("forward", answer), ("both ways", gradient)):
