@@ -99,6 +99,19 @@ def test_matches_reference(seeds):
     assert compared > 1000  # figures that are neither 0 nor missing
 
 
+@pytest.mark.parametrize(("second", "found_both"), [(0, True), (1, False)])
+def test_of_equal_overlaps_the_later_counts(second, found_both):
+    """The surer box lies between two objects, the other upon one of them: it depends on the first choice whether that is free."""
+    boxes = torch.tensor([[0, 0, 10, 10], [4, 0, 14, 10]], dtype=torch.float64)
+    between = torch.tensor([[2, 0, 12, 10]], dtype=torch.float64)
+    zeros = torch.zeros(2, dtype=torch.long)
+    found = [Detections(torch.cat([between, boxes[[second]]]), torch.tensor([0.9, 0.8], dtype=torch.float64), zeros)]
+    result = evaluate_detections(found, [boxes], [zeros], classes=CLASSES)
+    expected = coco(found, [boxes], [zeros], 100)[0][0, 0, 0]
+    assert result.precision[0, 0].item() == pytest.approx(expected, abs=1e-12)
+    assert (expected == 1) == found_both
+
+
 def test_mean_matches_reference():
     sides = case(1)
     precision = coco(*sides, 100)[0][..., 0]
