@@ -26,6 +26,7 @@ from helpers.transformers.attention.tasks import (
     END,
     PAD,
     TARGETS,
+    TASKS,
     WORDS,
     Pairs,
     number_words,
@@ -33,14 +34,16 @@ from helpers.transformers.attention.tasks import (
     words,
     written,
 )
-from helpers.transformers.attention.transformer import Transformer, Translator, translation_loss
+from helpers.transformers.attention.transformer import POSITIONS, Transformer, Translator, translation_loss
 
 __all__ = [
     "BEGIN",
     "DIGIT",
     "END",
     "PAD",
+    "POSITIONS",
     "TARGETS",
+    "TASKS",
     "WORDS",
     "AdditiveAttention",
     "Cache",

@@ -31,7 +31,7 @@ def attention_weights(
         return (scores + mask).softmax(3)
     lowest = torch.finfo(scores.dtype).min  # -inf gives nan in empty rows
     weights = scores.masked_fill(~mask, lowest).softmax(3)
-    return weights * mask.any(3, keepdim=True)
+    return weights * mask.any(-1, keepdim=True)
 
 
 def attend(

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from helpers.transformers.attention.cache import Cache
 from helpers.transformers.attention.dot_product import attend, attention_weights
-from helpers.transformers.attention.positions import rotate
+from helpers.transformers.attention.positions import check_pairs, rotate
 
 
 class MultiHeadAttention(nn.Module):
@@ -38,6 +38,8 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
         check_widths(dim, heads, kv_heads, dropout)
+        if rotary:
+            check_pairs(dim // heads)
         self.heads, self.kv_heads = heads, kv_heads
         self.dropout, self.rotary, self.fused = dropout, rotary, fused
         self.widths = [dim] + 2 * [kv_heads * dim // heads]  # of q, k and v
@@ -150,8 +152,8 @@ def tied(layer: MultiHeadAttention) -> MultiHeadAttention:
         key: repeat(value) if key.startswith("in_proj") else value
         for key, value in layer.state_dict().items()
     }
-    whole.load_state_dict(state)
-    return whole.to(layer.in_proj_weight)
+    whole.to(layer.in_proj_weight).load_state_dict(state)
+    return whole
 
 
 def check_widths(dim, heads, kv_heads, dropout):

@@ -12,16 +12,12 @@ def angles(
 ) -> Float[Tensor, "t half"]:
     """Position times frequency: p / base^(2i / dim) for i < dim / 2.
 
-    In float32, or in float64 where that is torch's default. Raises
+    In float64, as large angles lose the digits that matter. Raises
     `ValueError` for an odd width.
     """
-    if dim < 2 or dim % 2:
-        raise ValueError(
-            f"dim = {dim}: sine and cosine come in pairs, so give an even "
-            "number of features, per head for rotary positions"
-        )
+    check_pairs(dim)
     i = torch.arange(0, dim, 2, device=at.device, dtype=torch.float64)
-    return (at[:, None] * base ** (-i / dim)).to(torch.get_default_dtype())
+    return at[:, None] * base ** (-i / dim)
 
 
 def sinusoidal(
@@ -44,8 +40,8 @@ def rotate(
     the LLaMA weights; the paper pairs 2i and 2i + 1 instead. The product
     of two vectors turned so depends on their difference of positions.
     """
-    turn = angles(at, x.shape[3]).to(x.dtype)
-    cos, sin = turn.cos(), turn.sin()  # [t d/2]
+    turn = angles(at, x.shape[3])  # [t d/2]
+    cos, sin = turn.cos().to(x.dtype), turn.sin().to(x.dtype)
     left, right = x.chunk(2, 3)
     return torch.cat([left * cos - right * sin, right * cos + left * sin], 3)
 
@@ -125,3 +121,12 @@ class RelativeBias(nn.Module):
         at = torch.arange(s, device=self.table.weight.device)
         bucket = relative_bucket(at - at[s - t :, None], **self.words)
         return self.table(bucket).permute(2, 0, 1)[None]
+
+
+def check_pairs(dim):
+    """Refuse an odd number of features."""
+    if dim < 2 or dim % 2:
+        raise ValueError(
+            f"dim = {dim}: sine and cosine come in pairs, so give an even "
+            "number of features, of each head for rotary positions"
+        )

@@ -1,6 +1,6 @@
 """Strings to copy, reverse or sort, and number words to translate into digits: tasks whose answers are known."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int64
@@ -11,13 +11,15 @@ DIGIT = 3  # the token of digit 0
 TARGETS = DIGIT + 10  # tokens of a target vocabulary
 
 ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)
+TENS = (
+    "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+)
 WORDS = ("<pad>", "<begin>", "<end>", *ONES, *TENS, "hundred", "thousand")
 
-Task = Literal["copy", "reverse", "sort"]
+TASKS = ("copy", "reverse", "sort")
 
 
 class Pairs(NamedTuple):
@@ -34,14 +36,14 @@ class Pairs(NamedTuple):
         return Pairs(*(x[:cut] for x in self)), Pairs(*(x[cut:] for x in self))
 
 
-def strings(task: Task, n: int, generator: torch.Generator, *, low: int = 5, high: int = 10) -> Pairs:
+def strings(task: str, n: int, generator: torch.Generator, *, low: int = 5, high: int = 10) -> Pairs:
     """`n` different strings of `low` to `high` digits, and the same copied, reversed or sorted.
 
     No string comes twice, so that a split holds out strings that were never seen. Raises `ValueError` where there are fewer
     than `n` likely ones.
     """
-    if task not in get_args(Task):
-        raise ValueError(f"task = {task!r}: one of {', '.join(map(repr, get_args(Task)))}")
+    if task not in TASKS:
+        raise ValueError(f"task = {task!r}: one of {', '.join(TASKS)}")
     if not 1 <= low <= high:
         raise ValueError(f"low = {low}, high = {high}: lengths from 1, the smaller one first")
     made = 2 * n + 50

@@ -1,7 +1,6 @@
 """The encoder-decoder transformer (Vaswani et al. 2017, arXiv:1706.03762): vectors to vectors, and tokens to tokens."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -20,7 +19,7 @@ from helpers.transformers.attention.positions import (
     sinusoidal,
 )
 
-Positions = Literal["none", "sinusoidal", "learned", "relative", "rotary"]
+POSITIONS = ("none", "sinusoidal", "learned", "relative", "rotary")
 Mask = Shaped[Tensor, "..."] | None
 
 
@@ -64,9 +63,9 @@ class Translator(nn.Module):
     `vocab` tokens are read and `target_vocab` written, of which `padding`
     is no token. Embeddings have unit variance, before positions are added
     (section 3.4 multiplies by √dim for that). `context` is the length of
-    the longest sequence. `shared` uses one matrix for both embeddings and
+    the longest sequence, `positions` one of `POSITIONS`. `shared` uses one matrix for both embeddings and
     the head, as the paper does. Raises `ValueError` for tokens that the
-    vocabulary lacks and sequences longer than the context.
+    vocabulary lacks and for sequences longer than the context.
     """
 
     def __init__(
@@ -79,17 +78,16 @@ class Translator(nn.Module):
         hidden: int,
         depth: int,
         context: int,
-        positions: Positions = "sinusoidal",
+        positions: str = "sinusoidal",
         shared: bool = False,
         padding: int = 0,
         dropout: float = 0.0,
         **words,
     ) -> None:
         super().__init__()
-        if positions not in get_args(Positions):
+        if positions not in POSITIONS:
             raise ValueError(
-                f"positions = {positions!r}: one of "
-                f"{', '.join(map(repr, get_args(Positions)))}"
+                f"positions = {positions!r}: one of {', '.join(POSITIONS)}"
             )
         target_vocab = target_vocab or vocab
         if shared and target_vocab != vocab:
@@ -183,7 +181,8 @@ class Translator(nn.Module):
 
 
 def translation_loss(
-    model: Callable[..., Tensor], batch: tuple[Int[Tensor, "b t"], ...]
+    model: Callable[..., Tensor],
+    batch: tuple[Int[Tensor, "b s"], Int[Tensor, "b t"]],
 ) -> Float[Tensor, ""]:
     """Cross-entropy of each target token after the true ones, in nats.
 
