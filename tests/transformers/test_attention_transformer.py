@@ -22,6 +22,7 @@ from helpers.transformers.attention import (
     Transformer,
     Translator,
     causal_mask,
+    cross_weights,
     exact_match,
     greedy,
     number_words,
@@ -274,6 +275,18 @@ def test_greedy_is_the_naive_loop_and_exact_match_its_score():
     right = [row.tolist()[: len(by)] == by for row, by in zip(held.target[:, 1:], expected)]
     assert exact_match(model, *held).tolist() == right and 0 < sum(right) < 100
     assert model.training
+
+
+def test_cross_weights_show_the_alignment():
+    model, held, _ = trained("reverse", 1)
+    weights = cross_weights(model, held.source, held.target[:, :-1])
+    close(weights.sum(3), torch.ones(weights.shape[:3]), atol=1e-5)
+    assert not weights[(held.source == PAD)[:, None, None].expand(weights.shape)].any()
+    lengths = (held.source >= DIGIT).sum(1, keepdim=True)
+    step = torch.arange(weights.shape[2])
+    hits = (weights.mean(1).argmax(2) == lengths - 1 - step)[step < lengths]
+    assert hits.double().mean() > 0.7
+    assert not model.transformer.decoder.layers[-1].multihead_attn._forward_pre_hooks
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -8,7 +8,7 @@ and shares keys and values among them; `positions` tell where a token stands; `b
 from helpers.transformers.attention.additive import AdditiveAttention, Searcher
 from helpers.transformers.attention.blocks import DecoderBlock, EncoderBlock, Stack
 from helpers.transformers.attention.cache import Cache
-from helpers.transformers.attention.decoding import exact_match, greedy
+from helpers.transformers.attention.decoding import cross_weights, exact_match, greedy
 from helpers.transformers.attention.dot_product import attend, attention_weights
 from helpers.transformers.attention.masks import additive, causal_mask, padding_mask, window_mask
 from helpers.transformers.attention.multihead import MultiHeadAttention, tied
@@ -62,6 +62,7 @@ __all__ = [
     "attend",
     "attention_weights",
     "causal_mask",
+    "cross_weights",
     "exact_match",
     "greedy",
     "number_words",

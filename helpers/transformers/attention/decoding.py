@@ -1,7 +1,7 @@
-"""Greedy decoding, with a cache or without, and the exact-match score."""
+"""Greedy decoding with a cache or without, the exact-match score, and where the decoder looks."""
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from helpers.transformers.attention.tasks import BEGIN, END, PAD
@@ -60,3 +60,26 @@ def exact_match(
     model.train(training)
     right = (guess == target[:, 1:]) | (target[:, 1:] == PAD)
     return right.all(1)
+
+
+@torch.no_grad()
+def cross_weights(
+    model: nn.Module, source: Int[Tensor, "b s"], target: Int[Tensor, "b t"]
+) -> Float[Tensor, "b heads t s"]:
+    """Where in the source the decoder's last layer looks, at every step.
+
+    Row i belongs to the step that reads token i of `target` and guesses
+    the next one.
+    """
+    last = model.transformer.decoder.layers[-1].multihead_attn
+    found = []
+
+    def look(layer, inputs):
+        found.append(layer.weights(*inputs))
+
+    hook = last.register_forward_pre_hook(look)
+    try:
+        model(source, target)
+    finally:
+        hook.remove()
+    return found[0]
