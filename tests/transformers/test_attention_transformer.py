@@ -272,8 +272,10 @@ def test_greedy_is_the_naive_loop_and_exact_match_its_score():
     assert len({len(row) for row in expected}) > 1
     for row, by_hand in zip(guess, expected):
         assert row.tolist()[: len(by_hand)] == by_hand and not row[len(by_hand) :].any()
-    right = [row.tolist()[: len(by)] == by for row, by in zip(held.target[:, 1:], expected)]
-    assert exact_match(model, *held).tolist() == right and 0 < sum(right) < 100
+    target = held.target.clone()
+    target[::3, 1] = DIGIT + (target[::3, 1] - DIGIT + 1) % 10  # as it is, the model knows nearly all
+    right = [row.tolist()[: len(by)] == by for row, by in zip(target[:, 1:], expected)]
+    assert exact_match(model, held.source, target).tolist() == right and 0 < sum(right) < 100
     assert model.training
 
 
