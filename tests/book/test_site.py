@@ -21,6 +21,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "output_size": "Toeplitz",
     "rnn_lstm": "recursive",
     "character_models": "WaveNet",
+    "attention": "rotary",
     "autoencoders_vae": "importance-weighted",
     "gans": "minimax",
 }

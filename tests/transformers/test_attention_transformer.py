@@ -240,7 +240,9 @@ def test_number_words():
 def trained(task: str, kv_heads: int | None):
     """A small model, its held-out pairs, and its score on them before and after 150 steps."""
     generator = torch.Generator().manual_seed(0)
-    pairs = number_words(1100, generator, digits=4) if task == "words" else strings(task, 1100, generator, low=3, high=5)
+    pairs = (
+        number_words(1100, generator, digits=4) if task == "words" else strings(task, 1100, generator, low=3, high=5)
+    )
     train, held = pairs.split(100)
     torch.manual_seed(0)
     sizes = dict(dim=32, heads=2, hidden=64, depth=1, context=8, kv_heads=kv_heads)
@@ -323,6 +325,8 @@ def test_bad_input_is_named():
     for long in ((tokens(13), target), (source, tokens(13))):
         with pytest.raises(ValueError, match="13 tokens: the context of this model is 12; cut the sequence or build"):
             model(*long)
+    with pytest.raises(ValueError, match="0 tokens: give at least 1"):
+        model(source, target[:, :0])
     caches = model.caches()
     model.decode(tokens(12), model.encode(source), source, caches)
     with pytest.raises(ValueError, match="13 tokens: the context"):

@@ -156,6 +156,8 @@ class Translator(nn.Module):
     def embed(self, tokens, table, first=0):
         """Vectors of tokens, the first of which stands at `first`."""
         t = tokens.shape[1]
+        if t == 0:
+            raise ValueError("0 tokens: give at least 1, such as a begin")
         if first + t > self.context:
             raise ValueError(
                 f"{first + t} tokens: the context of this model is "
