@@ -5,10 +5,19 @@ from functools import partial
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from helpers.transformers.attention import LearnedPositions, RelativeBias, angles, relative_bucket, rotate, sinusoidal
+from helpers.transformers.attention import (
+    LearnedPositions,
+    MultiHeadAttention,
+    RelativeBias,
+    angles,
+    relative_bucket,
+    rotate,
+    sinusoidal,
+)
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 
@@ -56,6 +65,19 @@ def test_rotary_products_depend_on_the_difference_alone():
     assert abs(product(3, 1) - product(3, 2)) > 1e-3
     close(rotate(q, torch.tensor([77])).norm(), q.norm())
     assert torch.equal(rotate(q, torch.tensor([0])), q)
+
+
+def test_rotary_layer_turns_queries_and_keys_but_no_values():
+    layer, at = MultiHeadAttention(dim=16, heads=2, kv_heads=1, rotary=True).double(), torch.arange(6)
+    x = noise(1, 6, 16)
+    q, k, v = F.linear(x, layer.in_proj_weight, layer.in_proj_bias).split([16, 8, 8], 2)
+    q, k, v = (part.unflatten(2, (-1, 8)).transpose(1, 2) for part in (q, k, v))
+    turn = torch.cat(2 * [angles(at, 8)], 1)[None]
+    out = F.scaled_dot_product_attention(*apply_rotary_pos_emb(q, k, turn.cos(), turn.sin()), v, enable_gqa=True)
+    close(layer(x), layer.out_proj(out.transpose(1, 2).flatten(2)))
+    memory = noise(1, 4, 16, seed=1)
+    order = torch.tensor([2, 0, 3, 1])
+    close(layer(x, memory[:, order]), layer(x, memory))  # other sequences have no common positions
 
 
 @pytest.mark.parametrize("both_ways", [True, False])
