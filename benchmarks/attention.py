@@ -1,4 +1,4 @@
-"""Attention and transformer layers against torch's.
+"""Attention and transformer layers against torch.nn.
 
 One function for the equation and the kernel, one module for all ways of sharing heads, and layers made of them.
 """

@@ -72,7 +72,7 @@ def test_subject_runs_at_a_tiny_size(subject, capsys):
 
 
 def test_unknown_subject_and_device_are_refused():
-    with pytest.raises(SystemExit, match=r"no subject 'lstn'. benchmarks/ has: batches, fit, optimizers"):
+    with pytest.raises(SystemExit, match=r"no subject 'lstn'. benchmarks/ has: .*batches, fit, .*optimizers"):
         command.main(["fit", "lstn"])
     with pytest.raises(SystemExit, match="abacus"):
         command.main(["fit", "--device", "abacus"])
