@@ -33,6 +33,8 @@ from helpers.transformers.attention import (
     written,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # torch's encoder, about its fast path
+
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 every_position = pytest.mark.parametrize("positions", POSITIONS)
