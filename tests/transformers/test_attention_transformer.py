@@ -155,6 +155,14 @@ def test_gradients_reach_every_parameter(positions):
         assert p.grad.abs().sum() > 0, name
 
 
+def test_loss_is_the_mean_over_the_tokens_that_are_written():
+    model, source = build(), tokens(6, 4)
+    target = torch.cat([torch.full((2, 1), BEGIN), tokens(5, 2, seed=1)], 1)
+    log_p = model(source, target[:, :-1]).log_softmax(2)
+    paid = [-log_p[i, j - 1, target[i, j]] for i, j in [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 1), (1, 2)]]
+    close(translation_loss(model, (source, target)), torch.stack(paid).mean())
+
+
 @every_position
 def test_causal_to_the_bit(positions):
     model, source, target = build(positions, kv_heads=2), tokens(6, 4), tokens(6, 6, seed=1)
