@@ -22,6 +22,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "architectures": "FractalNet",
     "rnn_lstm": "recursive",
     "character_models": "WaveNet",
+    "attention": "rotary",
     "autoencoders_vae": "importance-weighted",
     "gans": "minimax",
     "detection": "suppression",

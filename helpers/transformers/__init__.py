@@ -1,0 +1,1 @@
+"""Transformers: sequences, and later images, read by attention."""

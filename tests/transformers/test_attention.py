@@ -1,0 +1,384 @@
+"""Dot-product and multi-head attention against torch, in outputs, gradients and symmetries."""
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from helpers.sequences.character_models import Attention
+from helpers.sequences.rnn_lstm import reversal
+from helpers.transformers.attention import (
+    AdditiveAttention,
+    Cache,
+    MultiHeadAttention,
+    Searcher,
+    additive,
+    attend,
+    attention_weights,
+    causal_mask,
+    padding_mask,
+    tied,
+    window_mask,
+)
+
+close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+both_ways = pytest.mark.parametrize("fused", [True, False], ids=["fused", "by hand"])
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def build(seed: int = 0, **words) -> MultiHeadAttention:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layer = MultiHeadAttention(**{"dim": 16, "heads": 4} | words).double()
+    with torch.no_grad():  # biases begin at zero, which would hide their place
+        for i, p in enumerate(p for p in layer.parameters() if p.ndim == 1):
+            p.copy_(noise(*p.shape, seed=i))
+    return layer
+
+
+def gradients(out: torch.Tensor, inputs) -> list[torch.Tensor]:
+    """Gradients of a random linear loss."""
+    return list(torch.autograd.grad((out * noise(*out.shape, seed=9)).sum(), inputs, retain_graph=True))
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_parameter_count(kv_heads):
+    layer = MultiHeadAttention(dim=16, heads=4, kv_heads=kv_heads)
+    kv = 16 * kv_heads // 4
+    assert sum(p.numel() for p in layer.parameters()) == 2 * (16 * 16 + 16) + 2 * (16 * kv + kv)
+    shapes = {name: tuple(p.shape) for name, p in nn.MultiheadAttention(16, 4).named_parameters()}
+    if kv_heads == 4:
+        assert {name: tuple(p.shape) for name, p in layer.named_parameters()} == shapes
+
+
+def test_heads_cost_the_same_as_one():
+    counts = {sum(p.numel() for p in MultiHeadAttention(dim=24, heads=h).parameters()) for h in (1, 2, 3, 8)}
+    assert len(counts) == 1
+
+
+def test_first_weights_are_those_that_torch_draws():
+    torch.manual_seed(5)
+    mine = MultiHeadAttention(dim=16, heads=4)
+    torch.manual_seed(5)
+    theirs = nn.MultiheadAttention(16, 4)
+    for name, p in theirs.named_parameters():
+        assert torch.equal(mine.get_parameter(name), p), name
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    t=st.integers(1, 6),
+    more=st.integers(0, 4),
+    kv=st.sampled_from([4, 2, 1]),
+    kind=st.sampled_from(["none", "bool", "float", "heads"]),
+    causal=st.booleans(),
+    fused=st.booleans(),
+    seed=st.integers(0, 50),
+)
+def test_matches_reference(t, more, kv, kind, causal, fused, seed):
+    """F.scaled_dot_product_attention(enable_gqa=True), given one mask of numbers for all that is hidden."""
+    s = t + more
+    q, k, v = (noise(2, h, n, 3, seed=seed + i).requires_grad_() for i, (h, n) in enumerate([(4, t), (kv, s), (kv, s)]))
+    v.data = noise(2, kv, s, 5, seed=7)
+    q = q.detach().requires_grad_()
+    k, v = k.detach().requires_grad_(), v.detach().requires_grad_()
+    mask, total = None, torch.zeros(2, 4, t, s, dtype=torch.float64)
+    if kind == "bool":
+        mask = noise(t, s, seed=seed) > -0.5
+        mask[:, 0] = True
+        total = total.masked_fill(~mask, -torch.inf)
+    if kind == "float":
+        mask = noise(t, s, seed=seed)
+        total = total + mask
+    if kind == "heads":
+        mask = noise(1, 4, 1, s, seed=seed)
+        total = total + mask
+    if causal:
+        hidden = torch.arange(s) > torch.arange(t)[:, None] + s - t
+        total = total.masked_fill(hidden, -torch.inf)
+    expected = F.scaled_dot_product_attention(q, k, v, total, enable_gqa=kv < 4)
+    out = attend(q, k, v, mask, causal=causal, fused=fused)
+    close(out, expected)
+    close(gradients(out, (q, k, v)), gradients(expected, (q, k, v)))
+
+
+def test_weights_match_the_naive_loop():
+    q, k = noise(1, 2, 3, 5), noise(1, 2, 4, 5, seed=1)
+    weights = attention_weights(q, k)
+    for head in range(2):
+        for i in range(3):
+            scores = [torch.dot(q[0, head, i], k[0, head, j]) / 5**0.5 for j in range(4)]
+            close(weights[0, head, i], torch.stack(scores).exp() / torch.stack(scores).exp().sum())
+    close(weights.sum(3), torch.ones(1, 2, 3, dtype=torch.float64))
+
+
+@both_ways
+def test_query_without_keys_gets_zeros_and_finite_gradients(fused):
+    q, k, v = (noise(1, 1, 3, 4, seed=i).requires_grad_() for i in range(3))
+    mask = torch.ones(3, 3, dtype=torch.bool)
+    mask[1] = False
+    out = attend(q, k, v, mask, fused=fused)
+    assert not out[0, 0, 1].any() and out[0, 0, 0].any()
+    assert all(g.isfinite().all() for g in gradients(out, (q, k, v)))
+
+
+def pair(seed: int = 0, **words):
+    """Our layer and torch's, with the same weights."""
+    ours = build(seed, **words)
+    theirs = nn.MultiheadAttention(16, ours.heads, bias=ours.in_proj_bias is not None, batch_first=True).double()
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+@both_ways
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("masked", ["no", "causal", "padding", "window", "additive"])
+def test_layer_matches_torch(masked, heads, bias, fused):
+    ours, theirs = pair(heads=heads, bias=bias, fused=fused)
+    x = noise(2, 5, 16).requires_grad_()
+    lengths, words, torchs = torch.tensor([5, 3]), {}, {}
+    if masked == "causal":
+        words, torchs = {"causal": True}, {"attn_mask": ~causal_mask(5)}  # theirs: True hides
+    if masked == "padding":
+        words, torchs = {"mask": padding_mask(lengths, 5)}, {"key_padding_mask": torch.arange(5) >= lengths[:, None]}
+    if masked == "window":
+        words, torchs = {"mask": window_mask(5, 1)}, {"attn_mask": additive(~~window_mask(5, 1), torch.float64)}
+    if masked == "additive":
+        words, torchs = {"mask": noise(5, 5)}, {"attn_mask": noise(5, 5)}
+    out = ours(x, **words)
+    expected, weights = theirs(x, x, x, average_attn_weights=False, **torchs)
+    close(out, expected)
+    close(ours.weights(x, **words), weights)
+    close(gradients(out, [x, *ours.parameters()]), gradients(expected, [x, *theirs.parameters()]))
+
+
+@both_ways
+def test_cross_attention_matches_torch(fused):
+    ours, theirs = pair(fused=fused)
+    x, memory = noise(2, 3, 16).requires_grad_(), noise(2, 5, 16, seed=1).requires_grad_()
+    out, expected = ours(x, memory), theirs(x, memory, memory)[0]
+    close(out, expected)
+    close(gradients(out, [x, memory, *ours.parameters()]), gradients(expected, [x, memory, *theirs.parameters()]))
+
+
+@both_ways
+@pytest.mark.parametrize("kv_heads", [2, 1])
+def test_shared_heads_equal_tied_projections(kv_heads, fused):
+    shared = build(kv_heads=kv_heads, fused=fused)
+    whole = tied(shared)
+    x, theirs = noise(2, 5, 16), nn.MultiheadAttention(16, 4, batch_first=True).double()
+    theirs.load_state_dict(whole.state_dict())
+    for causal in (False, True):
+        close(shared(x, causal=causal), whole(x, causal=causal))
+    close(shared(x), theirs(x, x, x)[0])
+    distinct = whole.in_proj_weight[16:32].unflatten(0, (4, 4)).unique(dim=0)
+    assert len(distinct) == kv_heads
+
+
+def test_heads_are_a_concatenation_of_single_heads():
+    layer, x = build(), noise(2, 5, 16)
+    q, k, v = layer.in_proj_weight.split(16)
+    bq, bk, bv = layer.in_proj_bias.split(16)
+    heads = []
+    for rows in torch.arange(16).split(4):
+        parts = [F.linear(x, W[rows], b[rows])[:, None] for W, b in ((q, bq), (k, bk), (v, bv))]
+        heads.append(F.scaled_dot_product_attention(*parts)[:, 0])
+    close(layer(x), layer.out_proj(torch.cat(heads, 2)))
+
+
+def test_gradients_reach_every_parameter():
+    for words in ({}, {"kv_heads": 1}, {"rotary": True}):
+        layer = build(**words)
+        for (name, _), g in zip(layer.named_parameters(), gradients(layer(noise(2, 5, 16)), [*layer.parameters()])):
+            rows = g[:16] if name.startswith("in_proj") else g  # a bias of the keys moves all scores of a row alike
+            assert rows.abs().min(-1).values.max() > 0 if g.ndim > 1 else rows.abs().sum() > 0, name
+
+
+@both_ways
+@pytest.mark.parametrize("kv_heads", [4, 1])
+def test_causal_to_the_bit(kv_heads, fused):
+    layer = build(kv_heads=kv_heads, rotary=True, fused=fused).float()
+    x = noise(2, 9, 16).float()
+    before = layer(x, causal=True)
+    for t in range(8):
+        moved = x.clone()
+        moved[:, t + 1 :] += 100
+        after = layer(moved, causal=True)
+        assert torch.equal(after[:, : t + 1], before[:, : t + 1])
+        assert not torch.equal(after[:, t + 1], before[:, t + 1])
+
+
+def test_permutation_equivariance_without_positions():
+    x, order = noise(2, 7, 16), torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    layer, turned = build(), build(rotary=True)
+    close(layer(x[:, order]), layer(x)[:, order])
+    close(layer(x[:, :3], x[:, order]), layer(x[:, :3], x))  # the order of a memory does not matter
+    assert (turned(x[:, order]) - turned(x)[:, order]).abs().max() > 1e-3
+
+
+@both_ways
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_cache_changes_nothing(kv_heads, rotary, fused):
+    layer, x = build(kv_heads=kv_heads, rotary=rotary, fused=fused), noise(2, 7, 16)
+    whole = layer(x, causal=True)
+    for cuts in ([1] * 7, [3, 1, 3], [7]):
+        cache = Cache(8)
+        close(torch.cat([layer(part, causal=True, cache=cache) for part in x.split(cuts, 1)], 1), whole)
+        assert cache.length == 7 and cache.numbers() == 2 * 2 * kv_heads * 7 * 4
+
+
+def test_cache_reads_a_memory_once():
+    layer, x, memory = build(), noise(2, 2, 16), noise(2, 5, 16, seed=1)
+    cache, expected = Cache(8), layer(x, memory)
+    close(layer(x[:, :1], memory, cache=cache), expected[:, :1])
+    close(layer(x[:, 1:], memory * torch.nan, cache=cache), expected[:, 1:])
+
+
+def test_masks():
+    assert causal_mask(3).tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+    assert causal_mask(2, 3).tolist() == [[True, True, False], [True, True, True]]
+    assert window_mask(4, 1).long().tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    assert padding_mask(torch.tensor([1, 3]), 3).squeeze().long().tolist() == [[1, 0, 0], [1, 1, 1]]
+    q, k, v = (noise(1, 2, 4, 3, seed=i) for i in range(3))
+    mask = window_mask(4, 1)
+    close(attend(q, k, v, additive(mask, torch.float64)), attend(q, k, v, mask))
+    cut = noise(1, 2, 4, 3, seed=2)
+    cut[:, :, 3] = torch.nan  # what a window does not show has no effect at all
+    close(attend(q[:, :, :2], k, cut.nan_to_num(99), mask[:2]), attend(q, k, v, mask)[:, :, :2])
+
+
+def test_dropout_acts_on_the_weights_and_only_in_training():
+    for fused in (True, False):
+        layer, x = build(dropout=0.5, fused=fused), noise(2, 5, 16)
+        torch.manual_seed(0)
+        assert not torch.equal(layer(x), layer(x))
+        close(layer.eval()(x), build()(x))
+    ones = torch.ones(1, 1, 20, 20, dtype=torch.float64)
+    torch.manual_seed(0)
+    out = attend(ones, ones, torch.eye(20, dtype=torch.float64)[None, None], dropout=0.5, fused=False)
+    assert set(out.unique().tolist()) == {0.0, 0.1}  # kept weights are doubled
+
+
+def test_additive_score_is_that_of_the_chapter_before():
+    theirs, ours = Attention(6).double(), AdditiveAttention(6, 6, hidden=4).double()
+    ours.load_state_dict({k: v for k, v in theirs.state_dict().items() if not k.startswith("norm")})
+    h = noise(2, 5, 6)
+    mixed, weights = ours(h, h)
+    close(weights, theirs.weights(h))
+    close(theirs.norm(h + mixed), theirs(h))
+    q, k = noise(1, 2, 6), noise(1, 3, 6, seed=1)
+    score = [[ours.score(torch.tanh(ours.query(a) + ours.key(b))) for b in k[0]] for a in q[0]]
+    close(ours(q, k)[1][0], torch.stack([torch.cat(row) for row in score]).softmax(1))
+
+
+def test_searcher_learns_toy_problem():
+    """Reverse strings of five, and write them without being told the past."""
+    torch.manual_seed(0)
+    model, generator = Searcher(dim=8, hidden=24, vocab=4), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-2)
+    for _ in range(120):
+        source, target = reversal(64, 5, symbols=4, generator=generator)
+        loss = F.cross_entropy(model(source, target).flatten(0, 1), target.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(p.grad.abs().sum() > 0 for p in model.parameters())
+    assert (model.translate(source, 5) == target).all(1).double().mean() > 0.9
+    logits, weights = model.looks(source, target)
+    close(weights.sum(2).double(), torch.ones(64, 5).double(), atol=1e-5)
+    changed = target.clone()
+    changed[:, 2] = (target[:, 2] + 1) % 4
+    assert torch.equal(model(source, changed)[:, :3], logits[:, :3])
+    with pytest.raises(ValueError, match="strings of one length"):
+        model(source, target, torch.tensor([5] * 64))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kv_heads", [4, 1])
+def test_device_and_dtype(kv_heads, device):
+    layer, x = build(kv_heads=kv_heads).float().to(device), noise(2, 6, 16).float().to(device)
+    exact = layer(x, causal=True)
+    assert exact.device.type == device
+    other = build(seed=1, kv_heads=kv_heads).float().to(device)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(x, causal=True), exact)
+    with torch.autocast(device, torch.bfloat16):
+        out = layer(x, causal=True)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), exact, rtol=0.02, atol=0.05)
+    out.float().square().sum().backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in layer.parameters())
+    half = layer.bfloat16()
+    for fused in (True, False):
+        half.fused = fused
+        torch.testing.assert_close(half(x.bfloat16(), causal=True).float(), exact, rtol=0.05, atol=0.1)
+
+
+def test_torch_compile_gives_the_same():
+    """In a process of its own, without the checks of shapes: one graph, forward and backward."""
+    code = """
+import torch
+from helpers.transformers.attention import MultiHeadAttention, Translator, causal_mask
+x, source, target = torch.randn(2, 4, 8).double(), torch.randint(1, 5, (2, 4)), torch.randint(1, 5, (2, 5))
+words = dict(dim=8, heads=4)
+sizes = dict(vocab=5, depth=1, context=6, kv_heads=2, hidden=16) | words
+jobs = [(MultiHeadAttention(kv_heads=1, **words), (x, None, causal_mask(4))),
+        (MultiHeadAttention(rotary=True, fused=False, **words), (x,)),
+        (Translator(positions="learned", fused=False, **sizes), (source, target)),
+        (Translator(positions="relative", **sizes), (source, target))]
+for model, inputs in jobs:
+    found, model = [], model.double()
+    for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
+        model.zero_grad()
+        out = run(*inputs)
+        out.square().sum().backward()
+        found.append([out, *(p.grad.clone() for p in model.parameters())])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
+    assert max(g.abs().max() for g in found[0]) > 1e-3
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_bad_input_is_named():
+    for match, words in {
+        "dim = 16, heads = 5: each head takes an equal share": dict(heads=5),
+        "dim = 16, heads = 0": dict(heads=0),
+        "heads = 4, kv_heads = 3: the key heads are shared evenly": dict(kv_heads=3),
+        "dropout = 1.0: from 0 to below 1": dict(dropout=1.0),
+    }.items():
+        with pytest.raises(ValueError, match=match):
+            MultiHeadAttention(**{"dim": 16, "heads": 4} | words)
+    layer, x = build(), noise(2, 5, 16)
+    for mask in (torch.ones(4, 5), torch.ones(5, 4), torch.ones(2, 5, 5), torch.ones(2, 3, 5, 5), torch.ones(5, 1)):
+        with pytest.raises(ValueError, match=r"mask of shape \(.*\) for 5 queries and 5 keys: give \[t s\] = \(5, 5\)"):
+            layer(x, None, mask.bool())
+    with pytest.raises(ValueError, match=r"mask of torch.int64: give booleans \(True: may look\), or floats"):
+        layer(x, None, torch.ones(5, 5, dtype=torch.long))
+    for fused in (True, False):
+        with pytest.raises(ValueError, match="4 query heads and 3 key heads: .* a multiple"):
+            attend(noise(1, 4, 2, 3), noise(1, 3, 2, 3), noise(1, 3, 2, 3), fused=fused)
+        with pytest.raises(ValueError, match="3 queries and 2 keys: the causal mask"):
+            attend(noise(1, 1, 3, 3), noise(1, 1, 2, 3), noise(1, 1, 2, 3), causal=True, fused=fused)
+    with pytest.raises(ValueError, match="lengths from 0 to 4: each lies in 1 … 5"):
+        padding_mask(torch.tensor([0, 4]), 5)
+    with pytest.raises(ValueError, match="width = -1: 0 lets a position see itself"):
+        window_mask(4, -1)
+    with pytest.raises(ValueError, match="4 queries and 3 keys: at least 1 query"):
+        causal_mask(4, 3)
+    with pytest.raises(ValueError, match="position 4: this cache holds 3; build"):
+        layer(x[:, :4], causal=True, cache=Cache(3))
+    with pytest.raises(ValueError, match="context = 0: hold at least 1"):
+        Cache(0)
