@@ -1,13 +1,19 @@
 """What the chapter does with all detectors alike: scenes, learning, finding, work, time, pairs in one cell."""
 
+from copy import deepcopy
 from functools import partial
+from typing import NamedTuple
 
+import nbformat
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
+from helpers.data import VOC_CLASSES
 from helpers.data.scenes import CLASSES, Rules, make_scenes
+from helpers.localization import detection
 from helpers.localization.detection import Detections, experiments
 from helpers.localization.detection.experiments import (
     SHAPES,
@@ -19,7 +25,10 @@ from helpers.localization.detection.experiments import (
     images_per_second,
     learn,
     multiply_adds,
+    photographs,
 )
+from helpers.notebook import table
+from tools.notebooks import BOOK
 
 
 def test_scenes_are_those_of_the_book_with_labels_from_zero():
@@ -43,6 +52,61 @@ def test_scenes_are_those_of_the_book_with_labels_from_zero():
 def test_first_scenes():
     few = draw_scenes(5, 32, seed=0).first(2)
     assert isinstance(few, Scenes) and [len(column) for column in few] == [2, 2, 2]
+
+
+def thing(name, corners, difficult="0"):
+    return dict(name=name, difficult=difficult, bndbox=dict(zip(("xmin", "ymin", "xmax", "ymax"), map(str, corners))))
+
+
+@pytest.fixture
+def voc(monkeypatch):
+    """Three photographs of 40 x 20 pixels, as `load` gives them; the last holds nothing but a difficult thing."""
+    things = [
+        [thing("dog", (1, 1, 20, 10)), thing("person", (5, 5, 9, 9), "1")],
+        [thing("car", (11, 6, 40, 20)), thing("cat", (1, 1, 10, 5))],
+        [thing("cat", (1, 1, 10, 10), "1")],
+    ]
+    rows = [
+        (Image.new("RGB", (40, 20), (255, 0, 51 * i)), dict(annotation=dict(object=row)))
+        for i, row in enumerate(things)
+    ]
+    monkeypatch.setattr(experiments, "load", lambda name, split: {("voc2007", "trainval"): rows}[name, split])
+
+
+def test_photographs_are_squeezed_with_their_boxes(voc):
+    images, boxes, labels = photographs("trainval", 8)
+    assert images.shape == (2, 3, 8, 8)
+    assert_close(images[:, :, 3, 5], torch.tensor([[1.0, 0, 0], [1, 0, 0.2]]))
+    assert_close(boxes[0], torch.tensor([[0.0, 0, 4, 4]]))
+    assert_close(boxes[1], torch.tensor([[2.0, 2, 8, 8], [0, 0, 2, 2]]))
+    assert [[VOC_CLASSES[k] for k in label] for label in labels] == [["dog"], ["car", "cat"]]
+
+
+def test_page_learns_photographs_at_scale(capsys):
+    """The cell that the lecture passes over, with four images and ten steps."""
+    cells = nbformat.read(BOOK / "localization/detection.ipynb", 4).cells
+    (cell,) = (cell.source for cell in cells if "photographs(split" in cell.source)
+    (method,) = (cell.source for cell in cells if "class Method" in cell.source)
+    (scaled,) = (cell.source for cell in cells if "def scaled" in cell.source)
+    (ssd,) = (cell.source for cell in cells if 'kit["SSD"] =' in cell.source)
+    asked = []
+
+    def some(split, side, device):
+        asked.append((split, side))
+        drawn = draw_scenes(4, side, seed=0, device=device)
+        return drawn._replace(labels=[label + 16 for label in drawn.labels])
+
+    names = dict(seed=0, size=64, device="cpu", k=4, longer=1, trunk=detection.Trunk(), photographs=some, nn=nn)
+    names |= dict(od=detection, partial=partial, NamedTuple=NamedTuple, deepcopy=deepcopy, table=table, torch=torch)
+    names |= dict(by_scale=lambda _, *, lecture, gpu: gpu, scale="gpu", Scenes=Scenes, find=find, train=None)
+    names["learn"] = lambda *given, run, rate, batch_size: learn(*given[:3], 10, run=run, rate=rate, batch_size=2)
+    names["study"] = lambda *given: None
+    exec(method.partition("longer =")[0] + "\nkit = {}", names)
+    exec(scaled.partition("study(")[0] + ssd.partition("for name")[0], names)
+    exec(cell, names)
+    assert asked == [("trainval", 64), ("test", 64)]
+    assert [row[0] for row in names["rows"]] == ["Faster R-CNN", "SSD"]
+    assert "| Faster R-CNN | 0." in capsys.readouterr().out
 
 
 class Guess(nn.Module):

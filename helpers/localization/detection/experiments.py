@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.transforms.functional import pil_to_tensor
 
-from helpers.data import batches
+from helpers.data import batches, load, voc_boxes
 from helpers.data.scenes import CLASSES, Rules, make_scenes
 from helpers.localization.detection.boxes import Detections, Number, box_iou
 from helpers.training import (
@@ -67,6 +68,27 @@ def draw_scenes(
         [box.to(device) for box in drawn.boxes],
         [label.to(device) for label in labels],
     )
+
+
+def photographs(
+    split: str, side: int, *, device: torch.device | str = "cpu"
+) -> Scenes:
+    """The photographs of VOC 2007, each squeezed into a square.
+
+    `split` is one of `load("voc2007")`, such as "trainval" or "test". The
+    labels index `VOC_CLASSES`. Things marked "difficult" are left out, so
+    are photographs of nothing else.
+    """
+    squares, boxes, labels = [], [], []
+    for photograph, annotation in load("voc2007", split):
+        box, label, difficult = voc_boxes(annotation)
+        if difficult.all():
+            continue
+        shrink = side / torch.tensor(2 * photograph.size)  # of x, y, x, y
+        squares.append(pil_to_tensor(photograph.resize((side, side))) / 255)
+        boxes.append((box * shrink)[~difficult].to(device))
+        labels.append(label[~difficult].to(device))
+    return Scenes(torch.stack(squares).to(device), boxes, labels)
 
 
 def learn(
