@@ -49,7 +49,7 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
     large = device.type == "cuda" and not tiny
     batch, image = (64, 224) if large else (2, 64)
     for builder, timms in (TINY if tiny else NETWORKS).items():
-        for name in (f"torchvision's {builder.__name__}", f"timm's {timms}"):
+        for name in (f"torchvision {builder.__name__}", f"timm {timms}"):
             for compiled in (False, True) if large else (False,):
                 what = f"{builder.__name__}, {batch} x {image} x {image}" + ", compiled" * compiled
                 sides = partial(classifiers, builder, name, (batch, 3, image, image), device, compiled)
@@ -57,7 +57,7 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
     batch, image = (4, 800) if large else (1, 128)
     for name in ("fasterrcnn_resnet50_fpn",) if tiny else ("fasterrcnn_resnet50_fpn", "ssd300_vgg16"):
         sides = partial(detectors, name, (batch, 3, image, image), device)
-        yield from both_ways(f"{name}, {batch} x {image} x {image}", f"torchvision's {name}", sides, device, POOLING)
+        yield from both_ways(f"{name}, {batch} x {image} x {image}", f"torchvision {name}", sides, device, POOLING)
 
 
 def both_ways(
@@ -96,10 +96,10 @@ def half_precision(device: torch.device) -> torch.autocast:
 
 @lru_cache(maxsize=1)
 def classifiers(builder: Callable, name: str, shape: tuple, device: torch.device, compiled: bool) -> tuple[Side, Side]:
-    """Ours and the other, which is named as "torchvision's resnet50"."""
+    """Ours and the other, which is named as "torchvision resnet50"."""
     images = pictures(shape, device)
     labels = torch.arange(shape[0], device=device)
-    source, name = name.split("'s ")
+    source, name = name.split(" ")
     torch.manual_seed(0)
     ours = builder().to(device)
     update_bn([images], ours, device)  # else activations die out or explode in evaluation
