@@ -18,7 +18,8 @@ def page():
 
 
 def words(fragment: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", fragment)).split())
+    """What a reader reads, with the plain apostrophes that the page has made typographic."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", fragment)).replace("’", "'").split())
 
 
 def rows(fragment: str) -> list[list[str]]:
