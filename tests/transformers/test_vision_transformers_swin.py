@@ -74,7 +74,7 @@ def test_shapes_by_stage():
     assert shapes[1::2] == [(56, 56, 96), (28, 28, 192), (14, 14, 384), (7, 7, 768)]
 
 
-@pytest.mark.parametrize("h, w", [(24, 24), (22, 16), (6, 12)], ids=["whole windows", "padded", "one window"])
+@pytest.mark.parametrize("h, w", [(24, 24), (22, 16), (6, 12)], ids=["whole windows", "padded", "one window high"])
 def test_matches_reference(h, w):
     """Outputs and gradients of torchvision's, whose state is taken as it is."""
     reference = fill(theirs().double()).eval()

@@ -1,9 +1,20 @@
 """Transformers that see.
 
 `vit` reads an image as a row of patches; `swin` looks around in
-windows, which it shifts.
+windows, which it shifts; `image_gpt` writes images pixel by pixel.
 """
 
+from helpers.transformers.vision_transformers.image_gpt import (
+    ImageGPT,
+    bits_per_pixel,
+    complete,
+    from_transformers,
+    igpt_l,
+    igpt_m,
+    igpt_s,
+    igpt_small,
+    masked_loss,
+)
 from helpers.transformers.vision_transformers.swin import (
     Swin,
     WindowAttention,
@@ -33,13 +44,22 @@ from helpers.transformers.vision_transformers.vit import (
 )
 
 __all__ = [
+    "ImageGPT",
     "Swin",
     "ViT",
     "WindowAttention",
     "attention_cost",
     "attention_distance",
     "attention_maps",
+    "bits_per_pixel",
+    "complete",
+    "from_transformers",
+    "igpt_l",
+    "igpt_m",
+    "igpt_s",
+    "igpt_small",
     "interpolate_positions",
+    "masked_loss",
     "patches",
     "resize",
     "shift_mask",
