@@ -1,7 +1,8 @@
 """Transformers that see.
 
 `vit` reads an image as a row of patches; `swin` looks around in
-windows, which it shifts; `image_gpt` writes images pixel by pixel.
+windows, which it shifts; `image_gpt` writes images pixel by pixel;
+`perceiver` looks at any number of inputs through a few latents.
 """
 
 from helpers.transformers.vision_transformers.image_gpt import (
@@ -14,6 +15,11 @@ from helpers.transformers.vision_transformers.image_gpt import (
     igpt_s,
     igpt_small,
     masked_loss,
+)
+from helpers.transformers.vision_transformers.perceiver import (
+    Perceiver,
+    fourier_features,
+    grid,
 )
 from helpers.transformers.vision_transformers.swin import (
     Swin,
@@ -45,6 +51,7 @@ from helpers.transformers.vision_transformers.vit import (
 
 __all__ = [
     "ImageGPT",
+    "Perceiver",
     "Swin",
     "ViT",
     "WindowAttention",
@@ -53,7 +60,9 @@ __all__ = [
     "attention_maps",
     "bits_per_pixel",
     "complete",
+    "fourier_features",
     "from_transformers",
+    "grid",
     "igpt_l",
     "igpt_m",
     "igpt_s",
