@@ -273,19 +273,26 @@ def test_device_and_dtype(device):
 
 
 def test_torch_compile_gives_the_same():
-    """In a process of its own, without the checks of shapes: one graph, forward and backward."""
+    """All four families, in a process of their own, without the checks of shapes: one graph, forward and backward."""
     code = """
 import torch
-from helpers.transformers.vision_transformers import vit_small
-model, images, found = vit_small(image=8, patch=2, depth=1).double(), torch.randn(2, 3, 8, 8).double(), []
-torch.nn.init.normal_(model.heads.head.weight)
-for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
-    model.zero_grad()
-    out = run(images)
-    out.square().sum().backward()
-    found.append([out, *(p.grad.clone() for p in model.parameters())])
-torch.testing.assert_close(*found, rtol=0, atol=1e-10)
-assert max(g.abs().max() for g in found[0]) > 1e-3
+from helpers.transformers.vision_transformers import ImageGPT, Perceiver, swin_small, vit_small
+images = torch.randn(2, 3, 8, 8).double()
+jobs = [(vit_small(image=8, patch=2, depth=1), images),
+        (swin_small(dim=8, window=2, depths=(2,), heads=(2,)), images),
+        (ImageGPT(colours=5, context=9, dim=8, depth=1, heads=2), torch.randint(0, 5, (2, 9))),
+        (Perceiver(channels=3, latents=2, dim=8, depth=1, looks=2, heads=2, classes=3), torch.randn(2, 5, 3).double())]
+for model, x in jobs:
+    found, model = [], model.double()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)  # last layers that start at zero would hide the others
+    for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
+        model.zero_grad()
+        out = run(x)
+        out.square().sum().backward()
+        found.append([out, *(p.grad.clone() for p in model.parameters())])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-8)
+    assert max(g.abs().max() for g in found[0]) > 1e-3
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 

@@ -1,9 +1,6 @@
 """The Perceiver against transformers, its symmetry, and what it costs."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -165,19 +162,6 @@ def test_device_and_dtype(device):
     with torch.autocast(device, torch.bfloat16):
         torch.testing.assert_close(network(inputs).float(), out, rtol=0.05, atol=0.1)
     assert network.bfloat16()(inputs.bfloat16()).dtype == torch.bfloat16
-
-
-def test_torch_compile_gives_the_same():
-    """In a process of its own, without the checks of shapes: one graph."""
-    code = """
-import torch
-from helpers.transformers.vision_transformers import Perceiver
-model = Perceiver(channels=3, latents=2, dim=8, depth=1, looks=2, heads=2, classes=3).double()
-inputs = torch.randn(2, 5, 3).double()
-out = torch.compile(model, backend="aot_eager", fullgraph=True)(inputs)
-torch.testing.assert_close(out, model(inputs), rtol=0, atol=1e-10)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_bad_input():
