@@ -140,11 +140,13 @@ def test_completion_with_a_cache_is_that_without(given):
     assert torch.equal(network(likeliest).argmax(2)[:, given:], likeliest[:, given:])
 
 
-def test_completions_follow_the_probabilities():
-    network = small(context=1)
-    drawn = complete(network, torch.zeros(4000, 0, dtype=torch.long), generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_completions_follow_the_probabilities(temperature):
+    network, none = small(context=1), torch.zeros(4000, 0, dtype=torch.long)
+    drawn = complete(network, none, temperature=temperature, generator=torch.Generator().manual_seed(0))
     share = drawn.flatten().bincount(minlength=5) / 4000
-    torch.testing.assert_close(share.double(), network(drawn[:1]).softmax(2)[0, 0], rtol=0, atol=0.03)
+    p = network(drawn[:1]).softmax(2)[0, 0] ** (1 / temperature)
+    torch.testing.assert_close(share.double(), p / p.sum(), rtol=0, atol=0.03)
 
 
 def test_gradients_reach_every_parameter():
