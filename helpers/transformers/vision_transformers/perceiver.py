@@ -1,0 +1,146 @@
+"""The Perceiver: a few latents look at any number of inputs
+(Jaegle et al. 2021, arXiv:2103.03206)."""
+
+from math import pi
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers.transformers.attention import EncoderBlock, Stack, attend
+from helpers.transformers.vision_transformers.vit import mlp
+
+
+def grid(*sides: int) -> Float[Tensor, "n axes"]:
+    """The places of all points of a grid, each axis from -1 to 1.
+
+    In reading order: a line of samples, the pixels of an image, the
+    points of a video.
+    """
+    if not sides or min(sides) < 1:
+        raise ValueError(f"sides = {sides}: give 1 axis or more, of 1 or more")
+    lines = [torch.linspace(-1, 1, side) for side in sides]
+    return torch.stack(torch.meshgrid(lines, indexing="ij"), -1).flatten(0, -2)
+
+
+def fourier_features(
+    at: Float[Tensor, "n axes"], *, bands: int, sides: tuple[int, ...]
+) -> Float[Tensor, "n features"]:
+    """Places, and their sines and cosines at `bands` frequencies.
+
+    x, sin(f π x), cos(f π x) for each axis, with f from 1 to half the
+    number of samples on that axis (Nyquist's), evenly spaced (section 3.2).
+    They may be any places: points of a cloud too.
+    """
+    if bands < 1 or len(sides) != at.shape[1]:
+        raise ValueError(
+            f"bands = {bands}, sides = {sides} for {at.shape[1]} axes: give "
+            "1 band or more, and the number of samples of each axis"
+        )
+    turns = [
+        pi * at[:, i, None] * torch.linspace(1, side / 2, bands).to(at)
+        for i, side in enumerate(sides)
+    ]
+    turn = torch.cat(turns, 1)
+    return torch.cat([at, turn.sin(), turn.cos()], 1)
+
+
+class CrossBlock(nn.Module):
+    """The latents look at the inputs, then two layers with GELU.
+
+    Inputs of any width `inputs`; their number costs as much as it is.
+    """
+
+    def __init__(
+        self, *, dim: int, inputs: int, heads: int, hidden: int
+    ) -> None:
+        super().__init__()
+        if heads < 1 or dim % heads:
+            raise ValueError(
+                f"dim = {dim}, heads = {heads}: each head takes an equal "
+                "share, so the width is a multiple of the number of heads"
+            )
+        self.heads = heads
+        self.norm, self.input_norm = nn.LayerNorm(dim), nn.LayerNorm(inputs)
+        self.query = nn.Linear(dim, dim)
+        self.key, self.value = nn.Linear(inputs, dim), nn.Linear(inputs, dim)
+        self.output = nn.Linear(dim, dim)
+        self.mlp_norm, self.mlp = nn.LayerNorm(dim), mlp(dim, hidden)
+
+    def forward(
+        self, x: Float[Tensor, "b t d"], inputs: Float[Tensor, "b s c"]
+    ) -> Float[Tensor, "b t d"]:
+        inputs = self.input_norm(inputs)
+        parts = self.query(self.norm(x)), self.key(inputs), self.value(inputs)
+        q, k, v = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in parts
+        )
+        x = x + self.output(attend(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Perceiver(nn.Module):
+    """`latents` learned vectors that look, think, and look again.
+
+    Each of `looks` rounds is a cross-attention to the inputs and a stack of
+    `depth` blocks among the latents. The first cross-attention is of its
+    own, all later ones share their weights, and so do all stacks (section
+    3.1). For s inputs and n latents a round costs O(ns + depth n²), never
+    O(s²). What an input is, and where, is up to its `channels` features;
+    their order tells nothing. `classes=None` leaves `head` out.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        latents: int,
+        dim: int,
+        depth: int,
+        looks: int = 1,
+        heads: int = 8,
+        cross_heads: int = 1,
+        hidden: int | None = None,
+        classes: int | None = 1000,
+    ) -> None:
+        super().__init__()
+        if latents < 1 or looks < 1:
+            raise ValueError(
+                f"latents = {latents}, looks = {looks}: at least 1 latent, "
+                "that looks once"
+            )
+        hidden = 4 * dim if hidden is None else hidden
+        self.looks = looks
+        self.latents = nn.Parameter(torch.empty(latents, dim))
+        nn.init.trunc_normal_(self.latents, std=0.02, a=-2, b=2)
+        self.cross = nn.ModuleList(
+            CrossBlock(
+                dim=dim, inputs=channels, heads=cross_heads, hidden=hidden
+            )
+            for _ in range(min(looks, 2))
+        )
+        blocks = [
+            EncoderBlock(
+                dim=dim, heads=heads, hidden=hidden, activation=F.gelu
+            )
+            for _ in range(depth)
+        ]
+        self.think = Stack(blocks, None)
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, classes) if classes else nn.Identity()
+
+    def features(
+        self, inputs: Float[Tensor, "b s c"]
+    ) -> Float[Tensor, "b n d"]:
+        """The latents after the last round."""
+        x = self.latents.expand(len(inputs), -1, -1)
+        for i in range(self.looks):
+            x = self.think(self.cross[min(i, 1)](x, inputs))
+        return x
+
+    def forward(
+        self, inputs: Float[Tensor, "b s c"]
+    ) -> Float[Tensor, "b k"]:
+        return self.head(self.norm(self.features(inputs).mean(1)))
