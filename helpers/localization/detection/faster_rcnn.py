@@ -51,11 +51,16 @@ SMALL_SIZES = (12, 19, 28)  # of the anchors: small, medium, large things
 
 
 class FasterRCNNOutput(NamedTuple):
-    """Predictions for the anchors, the proposals, those for them."""
+    """Predictions for the anchors, the proposals, those for them.
+
+    Boxes are in pixels of the images as `prepare` resized them, to the
+    height and width `size`.
+    """
 
     anchors: RPNOutput
     proposals: list[Tensor]
     regions: RegionOutput
+    size: tuple[int, int]
 
 
 class Prepare(nn.Module):
@@ -107,19 +112,15 @@ class FasterRCNN(RegionProposer):
         self.transform = prepare
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> FasterRCNNOutput:
-        """Everything before losses or suppression of detections.
-
-        Boxes are in pixels of the images as `prepare` resized them.
-        """
+        """Everything before losses or suppression of detections."""
         images, size = self.prepare(images)
         maps = self.backbone(images)
         anchors = self.rpn(maps, images.shape[-2:])
         proposals = propose(
             anchors, size, self.rpn.rules, training=self.training
         )
-        return FasterRCNNOutput(
-            anchors, proposals, self.roi_heads(maps, proposals)
-        )
+        regions = self.roi_heads(maps, proposals)
+        return FasterRCNNOutput(anchors, proposals, regions, size)
 
     def prepare(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """What the backbone sees, and the image's height and width in it."""
@@ -172,17 +173,16 @@ def faster_rcnn_detect(
     """Propose, classify, move, suppress. Wants the evaluation mode."""
     output = model(images)
     before = tuple(images.shape[-2:])
-    _, size = model.prepare(images)
     found = region_detections(
         output.regions,
         output.proposals,
-        size,
+        output.size,
         model.rules,
         score=score,
         overlap=overlap,
         most=most,
     )
-    boxes = resized([one.boxes for one in found], size, before)
+    boxes = resized([one.boxes for one in found], output.size, before)
     return [one._replace(boxes=box) for one, box in zip(found, boxes)]
 
 
