@@ -441,6 +441,8 @@ from copy import deepcopy
 from helpers.foundations.optimizers import SGD
 from helpers.generative import gans
 
+torch.backends.cudnn.allow_tf32 = False
+
 def players(norm):
     torch.manual_seed(0)
     g = gans.DCGANGenerator(image=8, channels=3, hidden=8, latent=4 + 3)

@@ -57,7 +57,7 @@ def run(layer: nn.Module, x: torch.Tensor, state, seed: int = 3, **options) -> d
         out, _ = pad_packed_sequence(out, layer.batch_first)
     firsts = state if isinstance(state, tuple) else [state] * (state is not None)
     lasts = last if isinstance(last, tuple) else [last]
-    loss = sum((t * noise(*t.shape, seed=seed + i)).sum() for i, t in enumerate([out, *lasts]))
+    loss = sum((t * noise(*t.shape, seed=seed + i).to(t.device)).sum() for i, t in enumerate([out, *lasts]))
     parameters = dict(layer.named_parameters())
     gradients = torch.autograd.grad(loss, [x, *firsts, *parameters.values()])
     names = ["d x", *(f"d state {i}" for i in range(len(firsts))), *(f"d {name}" for name in parameters)]

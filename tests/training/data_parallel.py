@@ -39,7 +39,7 @@ def train(steps=20, *, parts=1, seed=0, device="cpu", checkpoint=None, stop=None
     """Train on batches of 8 samples, which the processes share; `stop` breaks off before that step."""
     rank, world_size = distributed()
     torch.manual_seed(0)
-    x, y = torch.randn(44, 6, dtype=torch.double, device=device), torch.randint(3, (44,), device=device)
+    x, y = torch.randn(44, 6, dtype=torch.double).to(device), torch.randint(3, (44,)).to(device)
     torch.manual_seed(seed + rank)  # process 0 hands its parameters to the others
     model = prepare(nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3)).double().to(device))
     average = average_of(model)

@@ -61,7 +61,9 @@ class Prototypes(nn.Module):
     def __init__(self, classes: int, dim: int):
         super().__init__()
         random = torch.Generator().manual_seed(0)
-        codes = torch.randint(0, 2, (classes, dim), generator=random)
+        codes = torch.randint(
+            0, 2, (classes, dim), generator=random, device="cpu"
+        ).to(torch.get_default_device())
         self.register_buffer("codes", 2.0 * codes - 1)
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
