@@ -47,15 +47,23 @@ def check_targets(images: Tensor, boxes: list[Tensor], labels: list[Tensor], cla
     for i, (box, label) in enumerate(zip(boxes, labels, strict=True)):
         if len(box) != len(label):
             raise ValueError(f"image {i} has {len(box)} boxes and {len(label)} labels: give one label for each box")
-        x1, y1, x2, y2 = box.unbind(1)
-        flat = (x2 <= x1) | (y2 <= y1)
-        if flat.any():
-            raise ValueError(
-                f"image {i} has the box {box[flat][0].tolist()}: boxes are (x1, y1, x2, y2) with x1 < x2 and y1 < y2; "
-                "leave out objects that are not to be seen"
-            )
-        off = (x1 < -0.5) | (y1 < -0.5) | (x2 > w + 0.5) | (y2 > h + 0.5)
-        if off.any():
-            raise ValueError(
-                f"image {i} has the box {box[off][0].tolist()}, but {w} x {h} pixels: clip the boxes to the image"
-            )
+        check_boxes(box, (h, w), f"image {i}")
+
+
+def check_boxes(
+    boxes: Float[Tensor, "n 4"], size: tuple[int, int], where: str, what: tuple[str, str] = ("box", "boxes")
+) -> None:
+    """Refuse boxes that are empty, inside out, or half a pixel beyond an image of `size`, height and width."""
+    h, w = size
+    one, many = what
+    flat = (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    if flat.any():
+        raise ValueError(
+            f"{where} has the {one} {boxes[flat][0].tolist()}: {many} are (x1, y1, x2, y2) with x1 < x2 and y1 < y2; "
+            "leave out what is not to be seen"
+        )
+    off = ((boxes < -0.5) | (boxes > boxes.new_tensor([w, h, w, h]) + 0.5)).any(1)
+    if off.any():
+        raise ValueError(
+            f"{where} has the {one} {boxes[off][0].tolist()}, but {w} x {h} pixels: clip the {many} to the image"
+        )

@@ -22,6 +22,7 @@ from helpers.localization.detection.boxes import (
     encode_boxes,
     is_large,
 )
+from helpers.localization.detection.interface import check_boxes
 from helpers.localization.detection.matching import match, sample_balanced
 from helpers.localization.detection.nms import batched_nms
 from helpers.localization.detection.roi import roi_align
@@ -209,23 +210,11 @@ def check_regions(images: Tensor, regions: Sequence[Tensor]) -> None:
             f"{len(images)} images and {len(regions)} lists of regions: "
             "give one list for each image, an empty one of shape [0, 4] too"
         )
-    h, w = images.shape[-2:]
+    size = tuple(images.shape[-2:])
     for i, region in enumerate(regions):
         if region.ndim != 2 or region.shape[1] != 4:
             raise ValueError(
                 f"regions of image {i} have the shape "
                 f"{list(region.shape)}: it is [n, 4], also for n = 0"
             )
-        flat = (region[:, 2:] <= region[:, :2]).any(1)
-        if flat.any():
-            raise ValueError(
-                f"image {i} has the region {region[flat][0].tolist()}: "
-                "regions are (x1, y1, x2, y2) with x1 < x2 and y1 < y2"
-            )
-        bound = region.new_tensor([w, h, w, h])
-        off = ((region < -0.5) | (region > bound + 0.5)).any(1)
-        if off.any():
-            raise ValueError(
-                f"image {i} has the region {region[off][0].tolist()}, but "
-                f"{w} x {h} pixels: clip the regions to the image"
-            )
+        check_boxes(region, size, f"image {i}", ("region", "regions"))
