@@ -54,6 +54,7 @@ from helpers.video.video.timesformer import (
     timesformer_hr,
     timesformer_l,
     timesformer_small,
+    token_maps,
 )
 from helpers.video.video.two_stream import (
     Streams,
@@ -123,6 +124,7 @@ __all__ = [
     "timesformer_hr",
     "timesformer_l",
     "timesformer_small",
+    "token_maps",
     "two_stream_small",
     "warp",
 ]

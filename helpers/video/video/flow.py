@@ -16,7 +16,7 @@ SMALLEST = 16  # pixels on a side of the coarsest frames of a pyramid
 
 
 def warp(
-    frames: Float[Tensor, "b c h w"], flow: Float[Tensor, "b 2 h w"]
+    frames: Float[Tensor, "b c h w"], flow: Float[Tensor, "_ 2 _ _"]
 ) -> Float[Tensor, "b c h w"]:
     """Fetch for each pixel what lies where the flow leads.
 
@@ -76,7 +76,7 @@ Refine = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def lucas_kanade(
     first: Float[Tensor, "b c h w"],
-    second: Float[Tensor, "b c h w"],
+    second: Float[Tensor, "_ c _ _"],
     *,
     window: int = 7,
     levels: int | None = None,
@@ -115,7 +115,7 @@ def lucas_kanade(
 
 def horn_schunck(
     first: Float[Tensor, "b c h w"],
-    second: Float[Tensor, "b c h w"],
+    second: Float[Tensor, "_ c _ _"],
     *,
     smoothness: float = 0.1,
     iterations: int = 60,

@@ -2,6 +2,8 @@
 (Bertasius, Wang & Torresani 2021, arXiv:2102.05095), one block for all.
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -126,7 +128,7 @@ class TimeSformer(nn.Module):
 
     def embed(
         self, videos: Float[Tensor, "b f c h w"]
-    ) -> tuple[Float[Tensor, "_ 1 d"], Float[Tensor, "_ t h w d"]]:
+    ) -> tuple[Float[Tensor, "_ 1 d"], Float[Tensor, "_ t p q d"]]:
         """The class token and the grid of patches, with their positions.
 
         One of each a clip, or a frame where the plan never looks along
@@ -147,7 +149,7 @@ class TimeSformer(nn.Module):
 
     def features(
         self, videos: Float[Tensor, "b f c h w"]
-    ) -> tuple[Float[Tensor, "_ 1 d"], Float[Tensor, "_ t h w d"]]:
+    ) -> tuple[Float[Tensor, "_ 1 d"], Float[Tensor, "_ t p q d"]]:
         """What the last block says of the token and of each patch."""
         token, x = self.embed(videos)
         for block in self.blocks:
@@ -163,16 +165,39 @@ class TimeSformer(nn.Module):
 
 
 def initialise(network):
-    """N(0, 0.02²) cut at 2; later looks along time start as nothing."""
-    for name, p in network.named_parameters():
-        if p.ndim > 1 and name != "times":
-            nn.init.trunc_normal_(p, std=0.02)
-        elif name.endswith("bias"):
-            nn.init.zeros_(p)
+    """As the book's ViT; later looks along time start as nothing."""
+    fan_in = network.patches.weight[0].numel()
+    nn.init.trunc_normal_(network.patches.weight, std=fan_in**-0.5)
+    nn.init.zeros_(network.patches.bias)
+    nn.init.trunc_normal_(network.token, std=0.02)
+    nn.init.trunc_normal_(network.positions, std=0.02)
     for block in network.blocks[1:]:
         for look in block.looks:
             for zero in look.dense.parameters():
                 nn.init.zeros_(zero)
+
+
+def token_maps(
+    network: TimeSformer, videos: Float[Tensor, "b f c h w"]
+) -> Iterator[Float[Tensor, "_ heads t p q"]]:
+    """Where the class token looks, for each look that it joins.
+
+    From the first block on. Its copies in the groups each look at their
+    own, so that a look along t sums to below 1 at every place, one along h
+    and w in every frame; the rest is the token's look at itself. For a
+    network in `eval()`.
+    """
+    token, x = network.embed(videos)
+    for block in network.blocks:
+        for look in block.looks:
+            if look.step.token:
+                rows = look.attention.weights(look.rows(token, x))
+                seen = rows[:, :, 0, 1:].transpose(1, 2)  # [groups n heads]
+                grid = ungroup(seen, look.step, x.shape[1:4])
+                yield grid.permute(0, 4, 1, 2, 3)
+            token, x = look(token, x)
+        token = token + block.mlp(block.norm(token))
+        x = x + block.mlp(block.norm(x))
 
 
 def check_videos(videos, network):
