@@ -7,6 +7,7 @@ import torch
 from timm.layers import pad_same
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models.video import r3d_18
 
 from helpers.convnets.architectures.densenet import densenet_small
 from helpers.convnets.architectures.googlenet import googlenet, googlenet_small
@@ -118,6 +119,19 @@ def test_matches_reference(unchecked):
     close(video(x), y)
     assert y.shape == (1, 4, 2, 2, 2)
     close(*(torch.autograd.grad(out.square().sum(), [x, weight]) for out in (video(x), y)))
+
+
+def test_matches_torchvisions_r3d_18(unchecked):
+    """It is an inflated ResNet-18 whose stem neither pools nor strides in time."""
+    torch.manual_seed(0)
+    reference = fill(r3d_18(num_classes=5)).double().eval()
+    image = resnet18(classes=5)
+    image.maxpool = nn.Identity()
+    ours = inflate(image, frames=3).double().eval()
+    ours.conv1.stride = (1, 2, 2)
+    ours.load_state_dict(dict(zip(ours.state_dict(), reference.state_dict().values(), strict=True)))
+    videos = noise(1, 3, 9, 24, 24)
+    close(ours(videos), reference(videos))
 
 
 @pytest.mark.parametrize("frames", range(2, 10))
