@@ -225,7 +225,7 @@ def test_learns_toy_problem(plan):
     torch.manual_seed(0)
     network = timesformer_small(plan=plan, frames=4, classes=4, image=8, dim=32)
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
-    for _ in range(80):
+    for _ in range(60):
         videos, labels = lit(16)
         loss = F.cross_entropy(network(videos), labels)
         optimizer.zero_grad()
