@@ -1,0 +1,1 @@
+"""Video: what happens, told from frames in a row."""

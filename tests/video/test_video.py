@@ -1,0 +1,196 @@
+"""The four families side by side: counts at full size, a motion that no frame tells, compilation, devices."""
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from helpers.convnets.architectures.resnet import resnet_small
+from helpers.video.video import (
+    FramesFirst,
+    cnn_m_2048,
+    i3d_small,
+    inception_i3d,
+    inception_i3d_flow,
+    inflate,
+    lucas_kanade,
+    slowfast_r50,
+    slowfast_r50_4x16,
+    slowfast_r101,
+    slowfast_small,
+    stack_flow,
+    temporal_network,
+    timesformer_b,
+    timesformer_hr,
+    timesformer_l,
+    timesformer_small,
+    two_stream_small,
+)
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def inflated(**options):
+    """The smallest of the book's residual nets, spanning time."""
+    return FramesFirst(inflate(resnet_small(depth=8, width=4, **options), stride=False))
+
+
+SMALL = {
+    "inflated": partial(inflated, classes=2),
+    "i3d": partial(i3d_small, classes=2),
+    "slowfast": partial(slowfast_small, classes=2, alpha=3, width=8, depths=(1, 1)),
+    "timesformer": partial(timesformer_small, plan="divided", frames=9, classes=2, image=16),
+}
+
+
+@pytest.mark.parametrize(
+    "builder, parameters",
+    [
+        (cnn_m_2048, 90_627_813),
+        (partial(cnn_m_2048, channels=20), 90_707_781),
+        (inception_i3d, 12_697_264),  # the paper: 12.7 million
+        (inception_i3d_flow, 12_675_312),
+        (slowfast_r50, 34_566_488),  # pytorchvideo's zoo: 34.57 million
+        (slowfast_r50_4x16, 34_480_216),
+        (slowfast_r101, 62_826_968),
+        (timesformer_b, 121_566_352),
+        (timesformer_hr, 122_024_080),
+        (timesformer_l, 121_633_936),
+    ],
+)
+def test_parameter_count(builder, parameters):
+    with torch.device("meta"):
+        network = builder()
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+def test_shapes_at_full_size():
+    with torch.device("meta"):
+        assert cnn_m_2048()(torch.empty(2, 3, 224, 224)).shape == (2, 101)
+        assert cnn_m_2048(channels=20)(torch.empty(2, 20, 224, 224)).shape == (2, 101)
+        videos = torch.empty(1, 64, 3, 224, 224)
+        assert inception_i3d().features(videos).shape == (1, 1024, 8, 7, 7)
+        maps = slowfast_r50(classes=7).features(videos[:, :32])
+        assert maps["0"].shape == (1, 2048, 8, 7, 7) and maps["1"].shape == (1, 256, 32, 7, 7)
+        token, grid = timesformer_b().features(videos[:, :8])
+        assert token.shape == (1, 1, 768) and grid.shape == (1, 8, 14, 14, 768)
+
+
+def dots(n: int, frames: int = 9, size: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A square that goes to the left or to the right through a place that does not tell which."""
+    generator = torch.Generator().manual_seed(seed)
+    middle, row = torch.randint(4, size - 6, (2, n), generator=generator)
+    labels = torch.arange(n) % 2
+    videos = torch.zeros(n, frames, 3, size, size)
+    for i in range(n):
+        for t in range(frames):
+            x = int(middle[i]) + (2 * int(labels[i]) - 1) * (t - frames // 2)
+            videos[i, t, :, int(row[i]) : int(row[i]) + 2, max(x, 0) : x + 2] = 1
+    return videos, labels
+
+
+@pytest.mark.parametrize("name", ["inflated", "slowfast"])  # TimeSformer has an easier one in its own file
+def test_learns_toy_problem(name, unchecked):
+    torch.manual_seed(0)
+    network, (videos, labels) = SMALL[name](), dots(48)
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+    for step in range(36):
+        batch = slice(16 * (step % 3), 16 * (step % 3) + 16)
+        loss = F.cross_entropy(network(videos[batch]), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+    fresh, truth = dots(32, seed=1)
+    assert (network(fresh).argmax(1) == truth).float().mean() > 0.9
+    # played backwards, every clip is one of the other class
+    assert (network(fresh.flip(1)).argmax(1) == 1 - truth).float().mean() > 0.9
+
+
+def test_two_streams_learn_toy_problem():
+    """The frame in the middle tells nothing; the sum of the flow to the right tells all."""
+    videos, labels = dots(16)
+    flow = torch.stack([lucas_kanade(videos[:, t], videos[:, t + 1]) for t in range(8)], 1)
+    right = (stack_flow(flow)[:, ::2] * (flow.norm(dim=2) > 0.3)).sum((1, 2, 3))
+    assert ((right > 0).long() == labels).all()
+    assert torch.equal(videos[0::2, 4].sum((1, 2, 3)), videos[1::2, 4].sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_gradients_reach_every_parameter(name, unchecked):
+    torch.manual_seed(0)
+    network = SMALL[name]()
+    if name == "timesformer":
+        for p in network.parameters():
+            torch.nn.init.normal_(p, std=0.2)  # some begin as nothing
+    network(torch.rand(2, 9, 3, 16, 16)).square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", SMALL)
+def test_device_and_dtype(name, device, unchecked):
+    torch.manual_seed(0)
+    network = SMALL[name]().to(device).eval()
+    videos = torch.rand(2, 9, 3, 16, 16, device=device)
+    out = network(videos)
+    assert out.device.type == device
+    with torch.autocast(device, torch.bfloat16):
+        torch.testing.assert_close(network(videos).float(), out, rtol=0, atol=0.1)
+    twin = SMALL[name]().to(device).eval()
+    twin.load_state_dict(network.state_dict())
+    torch.testing.assert_close(twin(videos), out, rtol=0, atol=1e-4)
+    assert network.bfloat16()(videos.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_two_streams_device(device):
+    streams = two_stream_small(length=2, classes=3).to(device).eval()
+    streams.streams["temporal"] = temporal_network(streams.streams["spatial"], 4)
+    out = streams(spatial=torch.rand(2, 3, 16, 16, device=device), temporal=torch.rand(2, 4, 16, 16, device=device))
+    assert all(scores.device.type == device and scores.shape == (2, 3) for scores in out.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("builder, frames", [(inception_i3d, 16), (slowfast_r50, 32), (timesformer_b, 8)])
+def test_full_size_on_a_device(builder, frames):
+    network = builder().cuda()
+    with torch.autocast("cuda", torch.bfloat16):
+        loss = network(torch.rand(2, frames, 3, 224, 224, device="cuda")).square().mean()
+    loss.backward()
+    assert loss.isfinite() and all(p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_torch_compile_gives_the_same():
+    """One graph, forward and backward, in a process of its own, without the checks of shapes."""
+    code = """
+from functools import partial
+import torch
+from helpers.convnets.architectures.resnet import resnet_small
+from helpers.video.video import FramesFirst, inflate, lucas_kanade, slowfast_small, stack_trajectories, timesformer_small
+videos = torch.rand(2, 4, 3, 8, 8).double()
+jobs = [(FramesFirst(inflate(resnet_small(depth=8, width=2, classes=3))).double(), videos),
+        (slowfast_small(classes=3, depths=(1,), late=0).double(), videos),
+        (timesformer_small(plan="local_global", frames=4, image=8, patch=2, depth=1, classes=3).double(), videos)]
+for model, x in jobs:
+    found = []
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
+        model.zero_grad()
+        out = run(x)
+        out.square().sum().backward()
+        found.append([out, *(p.grad.clone() for p in model.parameters())])
+    torch.testing.assert_close(*found, rtol=1e-7, atol=1e-8)
+    assert max(g.abs().max() for g in found[0]) > 1e-3
+frames = torch.rand(2, 3, 16, 16)
+field = torch.rand(1, 3, 2, 16, 16)
+for function, inputs in ((partial(lucas_kanade, levels=1, steps=1), frames.chunk(2)), (stack_trajectories, [field])):
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*inputs), function(*inputs))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
