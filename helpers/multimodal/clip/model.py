@@ -125,7 +125,7 @@ def clip_small(
     """
     eyes = {
         "resnet": lambda: ModifiedResNet(
-            (1, 1), width=24, heads=4, features=features, image=image
+            (1, 1), width=16, heads=4, features=features, image=image
         ),
         "vit": lambda: VisionTransformer(
             image=image, patch=4, dim=64, depth=4, heads=4, features=features
@@ -133,7 +133,7 @@ def clip_small(
     }
     words = dict(vocab=vocab, context=context, dim=64, features=features)
     readers = {
-        "transformer": lambda: TextTransformer(depth=2, heads=4, **words),
+        "transformer": lambda: TextTransformer(depth=1, heads=4, **words),
         "cbow": lambda: BagOfWords(**words),
     }
     for name, given, known in (
