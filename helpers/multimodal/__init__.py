@@ -1,0 +1,1 @@
+"""Multimodal learning: pictures and words in one space."""

@@ -1,0 +1,216 @@
+"""What the chapter learns from: captioned scenes with combinations held out, facts about two things and their mirror
+images, an endless stream of scenes, and folders of photographs with captions."""
+
+import csv
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from helpers.data.scenes import (
+    COLOURS,
+    Rules,
+    Scene,
+    caption,
+    describe,
+    make_scenes,
+    relations,
+    render,
+    sample_scene,
+)
+from helpers.multimodal.clip.tokenizer import Tokenizer
+
+SHAPES = ("disk", "square", "triangle", "star", "ring", "cross")
+# The classes of a scene with one thing: "red disk", "red square", …
+NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+OPPOSITE = {
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+    "above": "below",
+    "below": "above",
+}
+
+
+def scene_rules(
+    count: int | tuple[int, int],
+    combinations: Collection[tuple[str, str]] | None = None,
+    *,
+    backgrounds: Collection[str] = ("plain", "gradient"),
+    materials: Collection[str] = ("plain",),
+) -> Rules:
+    """The chapter's scenes: large things, six shapes, eight colours."""
+    return Rules(
+        count=count,
+        shapes=SHAPES,
+        sizes=("large",),
+        combinations=combinations,
+        backgrounds=backgrounds,
+        materials=materials,
+    )
+
+
+class Captioned(NamedTuple):
+    """Images, what is said of them, and the scenes themselves."""
+
+    images: Float[Tensor, "n 3 h w"]
+    captions: list[str]
+    scenes: list[Scene]
+
+
+def captioned(
+    n: int, rules: Rules, *, seed: int, image: int = 32
+) -> Captioned:
+    """The first `n` scenes of the stream `seed`, drawn once.
+
+    The pixels of an image lie together (channels last), which makes
+    convolutions faster.
+    """
+    batch = make_scenes(n, image, seed=seed, rules=rules)
+    images = batch.images.contiguous(memory_format=torch.channels_last)
+    return Captioned(images, batch.captions, batch.scenes)
+
+
+def class_labels(scenes: Sequence[Scene]) -> Int64[Tensor, "n"]:
+    """Colour and shape of each scene's first thing, as a place in NAMES."""
+    first = [scene.things[0] for scene in scenes]
+    names = [f"{thing.colour} {thing.shape}" for thing in first]
+    return torch.tensor([NAMES.index(name) for name in names])
+
+
+class Facts(NamedTuple):
+    """Images and a relation that holds in each; then all that mirrored.
+
+    `texts[i]` is true of `images[i]`, and `mirrored_texts[i]`, which has
+    the same words in another order, of `mirrored[i]`, not the other way.
+    """
+
+    images: Float[Tensor, "n 3 h w"]
+    texts: list[str]
+    mirrored: Float[Tensor, "n 3 h w"]
+    mirrored_texts: list[str]
+
+
+def two_thing_facts(data: Captioned) -> Facts:
+    """One fact of each scene of two things, left, right, above or below.
+
+    Mirrored along that direction, the two things change places. Scenes
+    without such a fact, and with two things of one name, are left out.
+    """
+    images, mirrored, texts, mirrored_texts = [], [], [], []
+    for image, scene in zip(data.images, data.scenes):
+        known = [fact for fact in relations(scene) if fact[1] in OPPOSITE]
+        for i, relation, j in known[:1]:
+            one, other = (
+                describe(scene.things[k], size=False, material=False)
+                for k in (i, j)
+            )
+            if one == other:
+                continue
+            axis = 2 if "to the" in relation else 1
+            images.append(image)
+            mirrored.append(image.flip(axis))
+            texts.append(f"{one} {relation} {other}")
+            mirrored_texts.append(f"{other} {relation} {one}")
+    if not images:
+        raise ValueError(
+            f"{len(data.scenes)} scenes without a relation of two things: "
+            "draw some with count=2"
+        )
+    images, mirrored = torch.stack(images), torch.stack(mirrored)
+    return Facts(images, texts, mirrored, mirrored_texts)
+
+
+class SceneStream(Dataset):
+    """`length` scenes and captions, each drawn when it is asked for.
+
+    Item i depends on `seed` and i alone, so that any number of workers of
+    a `DataLoader` gives the same batches.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        rules: Rules,
+        tokenizer: Tokenizer,
+        *,
+        seed: int,
+        image: int,
+        context: int,
+    ) -> None:
+        if length < 1:
+            raise ValueError(f"length = {length}: it is at least 1 scene")
+        self.length, self.rules, self.seed = length, rules, seed
+        self.tokenizer, self.image, self.context = tokenizer, image, context
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(
+        self, i: int
+    ) -> tuple[Float[Tensor, "3 h w"], Int64[Tensor, "t"]]:
+        scene = sample_scene(self.seed, self.rules, index=i)
+        text = caption(scene, seed=i)
+        tokens = self.tokenizer(text, context=self.context, truncate=True)
+        return render(scene, self.image).image, tokens[0]
+
+
+class CaptionedFolder(Dataset):
+    """Photographs and sentences about them, in the form of Flickr8k.
+
+    `folder` holds `Images/` and `captions.txt`, whose first line is
+    "image,caption" and each further one a name and a sentence. An image
+    with several sentences comes several times. Images are cut to a square
+    and shrunk to `image` pixels, with values in 0 … 1. Raises `ValueError`
+    for a folder of another form and for a picture that is not there.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        tokenizer: Tokenizer,
+        *,
+        image: int,
+        context: int,
+    ) -> None:
+        self.folder, self.image = Path(folder), image
+        table = self.folder / "captions.txt"
+        if not table.exists():
+            raise ValueError(
+                f"{self.folder.name} holds no captions.txt: give a folder "
+                "with captions.txt and Images, as Flickr8k has them"
+            )
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        if not rows or rows[0] != ["image", "caption"] or len(rows) < 2:
+            raise ValueError(
+                "captions.txt: its first line is image,caption, and a name "
+                "and a sentence follow on each line"
+            )
+        self.rows = [(name, text) for name, text in rows[1:]]
+        for name, _ in self.rows:
+            if not (self.folder / "Images" / name).exists():
+                raise ValueError(f"Images has no {name}, of captions.txt")
+        texts = [text for _, text in self.rows]
+        self.tokens = tokenizer(texts, context=context, truncate=True)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(
+        self, i: int
+    ) -> tuple[Float[Tensor, "3 h w"], Int64[Tensor, "t"]]:
+        from torchvision.io import ImageReadMode, decode_image
+        from torchvision.transforms.v2.functional import (
+            center_crop,
+            resize,
+        )
+
+        path = self.folder / "Images" / self.rows[i][0]
+        pixels = decode_image(str(path), ImageReadMode.RGB) / 255
+        pixels = resize(pixels, [self.image], antialias=True)
+        pixels = center_crop(pixels, [self.image, self.image])
+        return pixels.clamp(0, 1), self.tokens[i]

@@ -1,0 +1,133 @@
+"""What a trained CLIP is good for: classifiers from words, retrieval, probes; and how its space is shaped."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+Embed = Callable[[list[str]], Tensor]
+
+
+def classifier(
+    embed: Embed, names: Sequence[str], templates: Sequence[str]
+) -> Float[Tensor, "k d"]:
+    """One direction for each class, made of words (section 3.1.4).
+
+    Each of the `templates` with a name in the place of its "{}" is a
+    prompt; `embed` maps texts to features of length 1. A class is the mean
+    of its prompts' features, brought to length 1. Raises `ValueError` for
+    no name or template, and for a template that has no place for the name.
+    """
+    if not names or not templates:
+        raise ValueError(
+            f"{len(names)} names, {len(templates)} templates: give 1 or more"
+        )
+    for template in templates:
+        if "{}" not in template:
+            raise ValueError(
+                f"template {template!r} has no {{}}, where the name of the "
+                "class goes"
+            )
+    prompts = [t.format(name) for name in names for t in templates]
+    features = embed(prompts).unflatten(0, (len(names), len(templates)))
+    return F.normalize(features.mean(1), dim=1)
+
+
+def zero_shot(
+    images: Float[Tensor, "n d"], classes: Float[Tensor, "k d"]
+) -> Int[Tensor, "n"]:
+    """The class whose direction is nearest to each image's."""
+    return (images @ classes.T).argmax(1)
+
+
+def recall(
+    queries: Float[Tensor, "n d"],
+    found: Float[Tensor, "n d"],
+    k: int = 1,
+    *,
+    same: Bool[Tensor, "n n"] | None = None,
+) -> float:
+    """Share of queries whose own partner is among the `k` nearest.
+
+    Partners stand at equal places. `same` marks further right answers, as
+    other pictures that the same sentence describes. Raises `ValueError`
+    for k outside 1 … n.
+    """
+    n = len(found)
+    if not 1 <= k <= n:
+        raise ValueError(f"k = {k}: from 1 to the {n} that can be found")
+    nearest = (queries @ found.T).topk(k, 1).indices
+    if same is None:
+        same = torch.eye(n, dtype=torch.bool, device=found.device)
+    return same.gather(1, nearest).any(1).double().mean().item()
+
+
+def few_shots(
+    labels: Int[Tensor, "n"], shots: int, generator: torch.Generator
+) -> Int[Tensor, "k"]:
+    """Places of `shots` samples of each class, drawn at random.
+
+    Raises `ValueError` where a class has fewer.
+    """
+    chosen = []
+    for label in labels.unique().tolist():
+        places = (labels == label).nonzero()[:, 0]
+        if not 1 <= shots <= len(places):
+            raise ValueError(
+                f"shots = {shots}: class {label} has {len(places)} samples"
+            )
+        order = torch.randperm(len(places), generator=generator)
+        chosen.append(places[order[:shots]])
+    return torch.cat(chosen)
+
+
+def linear_probe(
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, "n"],
+    *,
+    strength: float = 1.0,
+) -> Callable[[Float[Tensor, "m d"]], Int[Tensor, "m"]]:
+    """A logistic regression on frozen features, as a function to labels.
+
+    scikit-learn's, by L-BFGS, whose C is `strength`: the larger, the less
+    the weights are held back (section 3.2 of the paper).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(labels.unique()) < 2:
+        raise ValueError("labels of 1 class: a probe tells 2 or more apart")
+    probe = LogisticRegression(C=strength, max_iter=1000)
+    probe.fit(features.double().cpu().numpy(), labels.cpu().numpy())
+
+    def predict(features: Float[Tensor, "m d"]) -> Int[Tensor, "m"]:
+        found = probe.predict(features.double().cpu().numpy())
+        return torch.from_numpy(found).to(features.device)
+
+    return predict
+
+
+def modality_gap(
+    images: Float[Tensor, "n d"], texts: Float[Tensor, "m d"]
+) -> Float[Tensor, "d"]:
+    """From the mean of the texts to that of the images.
+
+    The gap of Liang et al. 2022 (arXiv:2203.02053) is its length: 0 where
+    both modalities fill the same part of the sphere.
+    """
+    return images.mean(0) - texts.mean(0)
+
+
+def alignment_and_uniformity(
+    images: Float[Tensor, "n d"], texts: Float[Tensor, "n d"]
+) -> tuple[float, float]:
+    """How near partners are, and how evenly all images spread.
+
+    The mean squared distance of partners, and the logarithm of the mean of
+    exp(-2 ‖x - y‖²) over pairs of images: the lower, the more evenly (Wang
+    & Isola 2020, arXiv:2005.10242).
+    """
+    near = (images - texts).square().sum(1).mean().item()
+    spread = torch.pdist(images).square().mul(-2).exp().mean().log().item()
+    return near, spread
