@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from helpers.efficiency.distillation.targets import Number
+
 
 class Regressor(nn.Module):
     """From the student's features to the shape of the teacher's.
@@ -46,7 +48,7 @@ def hint_loss(
 
 
 def attention_map(
-    features: Float[Tensor, "b c h w"], power: float = 2.0
+    features: Float[Tensor, "b c h w"], power: Number = 2.0
 ) -> Float[Tensor, "b h w"]:
     """Where a layer is active: Σ over channels of |A|^p, of length 1.
 

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from helpers.efficiency.distillation.targets import (
+    Number,
     check_labels,
     check_targets,
     check_temperature,
@@ -18,8 +19,8 @@ FORMS = ("cross-entropy", "kl")
 
 def soft_loss(
     logits: Float[Tensor, "b *seeds k"],
-    targets: Float[Tensor, "b *seeds k"],
-    temperature: float = 1.0,
+    targets: Float[Tensor, "b *seeds classes"],
+    temperature: Number = 1.0,
     *,
     form: str = "cross-entropy",
     balanced: bool = True,
@@ -60,11 +61,11 @@ def hard_loss(
 
 def distillation_loss(
     logits: Float[Tensor, "b *seeds k"],
-    teacher: Float[Tensor, "b *seeds k"],
+    teacher: Float[Tensor, "b *seeds classes"],
     labels: Int64[Tensor, "b *seeds"],
     *,
-    temperature: float,
-    weight: float,
+    temperature: Number,
+    weight: Number,
     form: str = "cross-entropy",
     balanced: bool = True,
 ) -> Float[Tensor, ""]:
@@ -86,8 +87,8 @@ def distillation_loss(
 def distilling(
     teacher: nn.Module | None = None,
     *,
-    temperature: float,
-    weight: float,
+    temperature: Number,
+    weight: Number,
     form: str = "cross-entropy",
 ) -> Loss:
     """The loss of a student, for `gradient_update`.
@@ -127,7 +128,7 @@ def answers(
     return torch.cat([teacher(part) for part in images.split(batch_size)])
 
 
-def check_weight(weight: float) -> None:
+def check_weight(weight: Number) -> None:
     """Refuse weights that would push one of the losses up."""
     if not 0 <= weight <= 1:
         raise ValueError(

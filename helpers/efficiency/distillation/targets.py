@@ -6,10 +6,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 MEANS = ("logits", "probabilities")
+Number = int | float
 
 
 def soft_targets(
-    logits: Float[Tensor, "b *seeds k"], temperature: float = 1.0
+    logits: Float[Tensor, "b *seeds k"], temperature: Number = 1.0
 ) -> Float[Tensor, "b *seeds k"]:
     """softmax(v / T) (equation 1): the higher T, the softer."""
     check_temperature(temperature)
@@ -17,7 +18,7 @@ def soft_targets(
 
 
 def smoothed(
-    labels: Int64[Tensor, "b *seeds"], *, classes: int, amount: float
+    labels: Int64[Tensor, "b *seeds"], *, classes: int, amount: Number
 ) -> Float[Tensor, "b *seeds k"]:
     """(1 - amount) one-hot + amount / k: a teacher that knows nothing.
 
@@ -74,7 +75,7 @@ def shuffle_wrong(
 
 
 def shift_for_share(
-    logits: Float[Tensor, "b *seeds k"], index: int, share: float
+    logits: Float[Tensor, "b *seeds k"], index: int, share: Number
 ) -> Float[Tensor, "*seeds"]:
     """What to add to a class's logit so that it wins this share of inputs.
 
@@ -93,7 +94,7 @@ def shift_for_share(
     return gap.quantile(share, dim=0)
 
 
-def check_temperature(temperature: float) -> None:
+def check_temperature(temperature: Number) -> None:
     """Refuse temperatures that turn the answer around or divide by zero."""
     if not 0 < temperature < float("inf"):
         raise ValueError(
