@@ -1,0 +1,1 @@
+"""Making networks smaller and faster: one module a chapter."""

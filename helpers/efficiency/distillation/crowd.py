@@ -1,0 +1,63 @@
+"""Networks of one form that learn side by side, each with its own weights and its own data."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+
+class Crowd(nn.Module):
+    """One network a seed, in one: the k-th parameter of all is a tensor.
+
+    Batches have an axis of seeds behind the batch's, [b seeds c h w], and
+    so have the logits, [b seeds k]; two axes that are taken together by
+    `vmap`. Nothing passes from one to another, and optimizers that work
+    entry by entry train each as if it were alone. Raises `ValueError` for
+    no seed, and for networks that keep running statistics.
+    """
+
+    def __init__(self, make: Callable[[], nn.Module], seeds: Sequence[int]):
+        super().__init__()
+        if not seeds:
+            raise ValueError("seeds is empty: a crowd has a network for each")
+        networks = []
+        for seed in seeds:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                networks.append(make())
+        if next(networks[0].buffers(), None) is not None:
+            raise ValueError(
+                "the networks hold buffers, as batch norm does: in a crowd "
+                "only parameters differ; take networks without"
+            )
+        weights, _ = stack_module_state(networks)
+        self.names = list(weights)
+        self.weights = nn.ParameterList(w.detach() for w in weights.values())
+        self.form = [deepcopy(networks[0]).to("meta")]  # no parameters of its own
+
+    def forward(
+        self, images: Float[Tensor, "b seeds *any"]
+    ) -> Float[Tensor, "b seeds *out"]:
+        weights = dict(zip(self.names, self.weights))
+
+        form = self.form[0].train(self.training)
+
+        def one(own, images):
+            return functional_call(form, own, (images,))
+
+        return vmap(one, (0, 1), 1, randomness="different")(weights, images)
+
+    def member(self, index: int) -> nn.Module:
+        """One of the networks, as a network of its own."""
+        network = deepcopy(self.form[0]).to_empty(device=self.weights[0].device)
+        own = {n: w[index].detach() for n, w in zip(self.names, self.weights)}
+        network.load_state_dict(own)
+        return network.train(self.training)
+
+
+def each(images: Float[Tensor, "b *any"], seeds: int) -> Float[Tensor, "b seeds *any"]:
+    """The same for every member: an axis of seeds that takes no memory."""
+    return images[:, None].expand(-1, seeds, *images.shape[1:])

@@ -1,0 +1,130 @@
+"""Soft targets: what a teacher, several, or nobody says about each class
+(Hinton, Vinyals & Dean 2015, arXiv:1503.02531)."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+MEANS = ("logits", "probabilities")
+Number = int | float
+
+
+def soft_targets(
+    logits: Float[Tensor, "b *seeds k"], temperature: Number = 1.0
+) -> Float[Tensor, "b *seeds k"]:
+    """softmax(v / T) (equation 1): the higher T, the softer."""
+    check_temperature(temperature)
+    return (logits / temperature).softmax(-1)
+
+
+def smoothed(
+    labels: Int64[Tensor, "b *seeds"], *, classes: int, amount: Number
+) -> Float[Tensor, "b *seeds k"]:
+    """(1 - amount) one-hot + amount / k: a teacher that knows nothing.
+
+    Label smoothing (Szegedy et al. 2016, arXiv:1512.00567). Raises
+    `ValueError` for an amount outside 0 … 1 and for labels that name none
+    of `classes`.
+    """
+    if not 0 <= amount <= 1:
+        raise ValueError(f"amount = {amount}: 0 keeps the labels, 1 is uniform")
+    check_labels(labels, classes)
+    one_hot = torch.nn.functional.one_hot(labels, classes)
+    return one_hot * (1 - amount) + amount / classes
+
+
+def ensemble(
+    logits: Float[Tensor, "b members k"], mean: str = "logits"
+) -> Float[Tensor, "b k"]:
+    """The logits of one teacher that stands for all members.
+
+    The mean of "logits" gives the geometric mean of their answers, at
+    every temperature; that of "probabilities" the arithmetic one, at T = 1
+    (section 1 of the paper allows both).
+    """
+    if mean not in MEANS:
+        known = " or ".join(map(repr, MEANS))
+        raise ValueError(f"mean = {mean!r}: the mean of {known}")
+    if mean == "logits":
+        return logits.mean(1)
+    count = logits.shape[1]
+    return logits.log_softmax(2).logsumexp(1) - torch.tensor(count).log()
+
+
+def shuffle_wrong(
+    targets: Float[Tensor, "b *seeds k"],
+    labels: Int64[Tensor, "b *seeds"],
+    *,
+    generator: torch.Generator,
+) -> Float[Tensor, "b *seeds k"]:
+    """Deal the shares of the wrong classes out anew, within each answer.
+
+    The right class keeps its share, so what is left is how sure the
+    teacher was; what is gone is which class looks like which (the control
+    of Furlanello et al. 2018, arXiv:1805.04770).
+    """
+    check_targets(targets)
+    check_labels(labels, targets.shape[-1])
+    chance = torch.rand(targets.shape, generator=generator).to(targets.device)
+    right = labels[..., None]
+    # Sorting by chance permutes; the right class comes first in both orders.
+    there = chance.scatter(-1, right, -1.0).argsort(-1)
+    chance = torch.rand(targets.shape, generator=generator).to(targets.device)
+    here = chance.scatter(-1, right, -1.0).argsort(-1)
+    return torch.zeros_like(targets).scatter(-1, here, targets.gather(-1, there))
+
+
+def shift_for_share(
+    logits: Float[Tensor, "b *seeds k"], index: int, share: Number
+) -> Float[Tensor, "*seeds"]:
+    """What to add to a class's logit so that it wins this share of inputs.
+
+    The class wins where its logit exceeds the largest of the others, so
+    the answer is a quantile of the gaps. It needs no label: only how
+    frequent the class is. Raises `ValueError` for an index or a share that
+    is none.
+    """
+    k = logits.shape[-1]
+    if not 0 <= index < k:
+        raise ValueError(f"index = {index}: the {k} classes are 0 to {k - 1}")
+    if not 0 <= share <= 1:
+        raise ValueError(f"share = {share}: it lies in 0 … 1, as 0.1 for 10 %")
+    others = torch.arange(k, device=logits.device) != index
+    gap = logits[..., others].amax(-1) - logits[..., index]
+    return gap.quantile(share, dim=0)
+
+
+def check_temperature(temperature: Number) -> None:
+    """Refuse temperatures that turn the answer around or divide by zero."""
+    if not 0 < temperature < float("inf"):
+        raise ValueError(
+            f"temperature = {temperature}: it is above 0; 1 leaves the "
+            "answer as it is, 20 is soft, near 0 only the largest remains"
+        )
+
+
+def check_targets(targets: Float[Tensor, "b *seeds k"]) -> None:
+    """Refuse soft targets that are no distribution over the classes."""
+    total = targets.detach().sum(-1)
+    off = (total - 1).abs()
+    if off.numel() and not off.max() <= 1e-3:  # also refuses nan
+        wrong = total.flatten()[off.flatten().argmax()].item()
+        raise ValueError(
+            f"soft targets sum to {wrong:.3g}, not to 1: divide them by their "
+            "sum, or pass logits through soft_targets"
+        )
+    if targets.numel() and targets.min() < 0:
+        raise ValueError(
+            f"a soft target is {targets.min().item():.3g}: shares are not "
+            "negative; pass logits through soft_targets"
+        )
+
+
+def check_labels(labels: Int64[Tensor, "b *seeds"], classes: int) -> None:
+    """Refuse labels that name none of the classes."""
+    low, high = (int(x) for x in labels.aminmax()) if labels.numel() else (0, 0)
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"labels from {low} to {high}: {classes} classes are 0 to "
+            f"{classes - 1}"
+        )
