@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import harness
+from benchmarks import harness, vision_transformers
 from benchmarks.harness import SLOWER, Pair, measure
 
 CPU = torch.device("cpu")
@@ -80,6 +81,14 @@ def test_subject_runs_at_a_tiny_size(subject, capsys):
     run = command.run(subject, CPU, tiny=True, pairs=3, seconds=0)
     assert run.keys() == RUN and all(row.keys() == ROW for row in run["results"])
     assert capsys.readouterr().out.count("\n") == len(run["results"]) > 0
+
+
+def test_product_has_as_many_flops_as_the_network():
+    """Within one row of 1024 columns; multiply-adds are those of ViT-B/16 at 224 pixels in the paper on DeiT, 17.6e9."""
+    three = vision_transformers.networks(vision_transformers.vit_b_16, (1, 3, 224, 224), CPU, False, False)
+    assert three.flops / 2 == pytest.approx(17.6e9, rel=0.01)
+    product = partial(vision_transformers.product, lambda: three, 3, CPU)
+    assert vision_transformers.count_flops(product) == pytest.approx(3 * three.flops, abs=1024**2)
 
 
 def test_unknown_subject_and_device_are_refused():

@@ -12,6 +12,7 @@ import torchvision
 from torch.nn import functional as F
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
+from benchmarks.vision_transformers import VIT, renamed
 from helpers.transformers.vision_transformers import (
     ViT,
     attention_distance,
@@ -28,31 +29,16 @@ from helpers.transformers.vision_transformers import (
     vit_small,
     vit_ti_16,
 )
+from tests.transformers.reference import close, compare, fill, made, noise
 
-close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(image=12, patch=4, dim=16, depth=2, heads=4, hidden=24, classes=5)
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def fill(network: torch.nn.Module) -> torch.nn.Module:
-    """Random numbers everywhere: zero heads and biases would hide their place."""
-    with torch.no_grad():
-        for i, p in enumerate(network.parameters()):
-            p.copy_(noise(*p.shape, seed=i) * (0.3 if p.ndim == 1 else p[0].numel() ** -0.5))
-    return network
+small = partial(made, ViT, SMALL)
 
 
 def theirs(**options) -> VisionTransformer:
     words = dict(image_size=12, patch_size=4, num_layers=2, num_heads=4, hidden_dim=16, mlp_dim=24, num_classes=5)
     return VisionTransformer(**words | options)
-
-
-def small(**options) -> ViT:
-    return fill(ViT(**SMALL | options).double()).eval()
 
 
 @pytest.mark.parametrize(
@@ -106,12 +92,7 @@ def test_matches_reference():
     ours = ViT(**SMALL).double().eval()
     ours.load_state_dict(reference.state_dict())
     images = noise(2, 3, 12, 12).requires_grad_()
-    out, expected = ours(images), reference(images)
-    close(out, expected)
-    weights = noise(2, 5, seed=1)
-    gradients = torch.autograd.grad((out * weights).sum(), [images, *ours.parameters()])
-    references = torch.autograd.grad((expected * weights).sum(), [images, *reference.parameters()])
-    close(gradients, references)
+    compare(ours(images), reference(images), ours, reference, inputs=images)
 
 
 def test_matches_reference_in_float32():
@@ -128,29 +109,11 @@ def test_matches_timm():
             img_size=12, patch_size=4, embed_dim=16, depth=2, num_heads=4, mlp_ratio=1.5, num_classes=5
         ).double()
     ).eval()
-    names = {
-        "cls_token": "class_token",
-        "pos_embed": "encoder.pos_embedding",
-        "patch_embed.proj.": "conv_proj.",
-        "blocks.": "encoder.layers.encoder_layer_",
-        ".norm1.": ".ln_1.",
-        ".norm2.": ".ln_2.",
-        ".attn.qkv.": ".self_attention.in_proj_",
-        ".attn.proj.": ".self_attention.out_proj.",
-        ".mlp.fc1.": ".mlp.0.",
-        ".mlp.fc2.": ".mlp.3.",
-        "head.": "heads.head.",
-    }
-    state = {}
-    for key, value in reference.state_dict().items():
-        key = "encoder.ln." + key[5:] if key.startswith("norm.") else key
-        for old, new in names.items():
-            key = key.replace(old, new)
-        state[key] = value
     ours = ViT(**SMALL).double().eval()
-    ours.load_state_dict(state)
-    images = noise(2, 3, 12, 12)
-    close(ours(images), reference(images))
+    ours.load_state_dict({renamed(key, VIT): value for key, value in reference.state_dict().items()})
+    images = noise(2, 3, 12, 12).requires_grad_()
+    rename = lambda state: {renamed(key, VIT): value for key, value in state.items()}  # noqa: E731
+    compare(ours(images), reference(images), ours, reference, inputs=images, renamed=rename)
 
 
 def test_first_weights_are_those_that_torchvision_draws():

@@ -10,25 +10,11 @@ from transformers import PerceiverConfig
 from transformers.models.perceiver.modeling_perceiver import PerceiverEncoder, generate_fourier_features
 
 from helpers.transformers.vision_transformers import Perceiver, fourier_features, grid
+from tests.transformers.reference import close, compare, fill, made, noise
 
-close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(channels=6, latents=4, dim=8, depth=2, heads=2, classes=5)
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def fill(network: torch.nn.Module) -> torch.nn.Module:
-    with torch.no_grad():
-        for i, p in enumerate(network.parameters()):
-            p.copy_(noise(*p.shape, seed=i) * 0.4)
-    return network
-
-
-def small(**options) -> Perceiver:
-    return fill(Perceiver(**SMALL | options).double()).eval()
+small = partial(made, Perceiver, SMALL)
 
 
 def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -78,14 +64,9 @@ def test_matches_reference(rounds):
     out = ours.cross[0](latents, inputs)
     for _ in range(rounds):
         out = ours.think(out)
-    close(out, expected)
     if rounds == 1:
         close(ours.features(inputs), expected)
-    weights = noise(*out.shape, seed=9)
-    (out * weights).sum().backward()
-    (expected * weights).sum().backward()
-    theirs = renamed({name: p.grad for name, p in reference.named_parameters()})
-    close({name: ours.get_parameter(name).grad for name in theirs}, theirs)
+    compare(out, expected, ours, reference, renamed=renamed)
 
 
 def test_positions_match_reference():

@@ -23,30 +23,16 @@ from helpers.transformers.vision_transformers import (
     windows,
 )
 from helpers.transformers.vision_transformers.swin import joined
+from tests.transformers.reference import close, compare, fill, made, noise
 
-close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(dim=8, depths=(2, 2), heads=(2, 4), window=3, patch=2, classes=5)
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def fill(network: torch.nn.Module) -> torch.nn.Module:
-    with torch.no_grad():
-        for i, p in enumerate(network.parameters()):
-            p.copy_(noise(*p.shape, seed=i) * (0.3 if p.ndim == 1 else p[0].numel() ** -0.5))
-    return network
+small = partial(made, Swin, SMALL)
 
 
 def theirs(**options) -> SwinTransformer:
     words = dict(patch_size=[2, 2], embed_dim=8, depths=[2, 2], num_heads=[2, 4], window_size=[3, 3], num_classes=5)
     return SwinTransformer(**words | dict(stochastic_depth_prob=0.0) | options)
-
-
-def small(**options) -> Swin:
-    return fill(Swin(**SMALL | options).double()).eval()
 
 
 @pytest.mark.parametrize("builder, parameters", [(swin_t, 28_288_354), (swin_s, 49_606_258), (swin_b, 87_768_224)])
@@ -78,12 +64,7 @@ def test_matches_reference(h, w):
     ours = Swin(**SMALL).double().eval()
     ours.load_state_dict(reference.state_dict())
     images = noise(2, 3, h, w).requires_grad_()
-    out, expected = ours(images), reference(images)
-    close(out, expected)
-    weights = noise(2, 5, seed=1)
-    gradients = torch.autograd.grad((out * weights).sum(), [images, *ours.parameters()])
-    references = torch.autograd.grad((expected * weights).sum(), [images, *reference.parameters()])
-    close(gradients, references)
+    compare(ours(images), reference(images), ours, reference, inputs=images)
 
 
 def test_matches_reference_in_float32():
