@@ -68,8 +68,10 @@ def fused_attention(q, k, v, mask, causal, dropout):
     t, s = q.shape[2], k.shape[2]
     if mask is not None or t != s:  # torch aligns the first keys, not the last
         mask, causal = combined(mask, causal, q, k), False
-    if mask is None and not causal and q.shape[1] != k.shape[1]:
-        # The heads of a group are further queries of one head.
+    shared = q.shape[1] != k.shape[1]
+    if mask is None and not causal and shared and q.is_cpu:
+        # The heads of a group are further queries of one head. A GPU gives
+        # each head a part of itself, and would leave most of it idle.
         b, heads, _, d = q.shape
         rows = q.reshape(b, k.shape[1], -1, d)  # [b kv heads/kv·t d]
         out = F.scaled_dot_product_attention(rows, k, v, dropout_p=dropout)
@@ -81,7 +83,7 @@ def fused_attention(q, k, v, mask, causal, dropout):
         mask,
         dropout,
         is_causal=causal,
-        enable_gqa=q.shape[1] != k.shape[1],
+        enable_gqa=shared,
     )
 
 
