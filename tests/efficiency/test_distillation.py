@@ -90,6 +90,7 @@ def test_ensemble_is_the_mean_it_names(mean):
     answer = kd.ensemble(v, mean).softmax(1)
     if mean == "probabilities":
         close(answer, v.softmax(2).mean(1))
+        close(kd.ensemble(v, mean).exp(), answer)  # its logits are the logarithms of the mean
     else:
         geometric = v.softmax(2).log().mean(1).exp()
         close(answer, geometric / geometric.sum(1, keepdim=True))

@@ -1,6 +1,8 @@
 """Soft targets: what a teacher, several, or nobody says about each class
 (Hinton, Vinyals & Dean 2015, arXiv:1503.02531)."""
 
+from math import log
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -47,8 +49,7 @@ def ensemble(
         raise ValueError(f"mean = {mean!r}: the mean of {known}")
     if mean == "logits":
         return logits.mean(1)
-    count = logits.shape[1]
-    return logits.log_softmax(2).logsumexp(1) - torch.tensor(count).log()
+    return logits.log_softmax(2).logsumexp(1) - log(logits.shape[1])
 
 
 def shuffle_wrong(
