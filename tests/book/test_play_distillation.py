@@ -47,7 +47,9 @@ def test_shares_match_python(reader):
     for entry in stored():
         for T in (0.3, 1, 5, 100):
             shares = torch.tensor(play.call("soften", entry["logits"], T))
-            torch.testing.assert_close(shares, soft_targets(torch.tensor([entry["logits"]]), T)[0], rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(
+                shares, soft_targets(torch.tensor([entry["logits"]]), T)[0], rtol=1e-4, atol=1e-6
+            )
             entropy = -torch.xlogy(shares, shares).sum().item()
             assert play.call("entropy", shares.tolist()) == pytest.approx(entropy, abs=1e-5)
 

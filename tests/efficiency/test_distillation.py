@@ -34,9 +34,7 @@ def gradient(loss: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    b=st.integers(1, 5), k=st.integers(2, 6), T=st.sampled_from([0.5, 1.0, 4.0, 20.0]), seed=st.integers(0, 99)
-)
+@given(b=st.integers(1, 5), k=st.integers(2, 6), T=st.sampled_from([0.5, 1.0, 4.0, 20.0]), seed=st.integers(0, 99))
 def test_matches_reference(b, k, T, seed):
     """F.kl_div(batchmean) and F.cross_entropy with probabilities."""
     z, v = 3 * noise(b, k, seed=seed).requires_grad_(), 3 * noise(b, k, seed=seed + 1)
@@ -63,7 +61,9 @@ def test_matches_reference(b, k, T, seed):
 def test_smoothed_labels_match_torch(k, amount, seed):
     z, y = noise(4, k, seed=seed), labels_for(4, k, seed)
     targets = kd.smoothed(y, classes=k, amount=amount).double()
-    torch.testing.assert_close(kd.soft_loss(z, targets), F.cross_entropy(z, y, label_smoothing=amount), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        kd.soft_loss(z, targets), F.cross_entropy(z, y, label_smoothing=amount), rtol=0, atol=1e-6
+    )
 
 
 def test_gradient_is_the_difference_of_soft_answers():
@@ -90,6 +90,7 @@ def test_ensemble_is_the_mean_it_names(mean):
     answer = kd.ensemble(v, mean).softmax(1)
     if mean == "probabilities":
         close(answer, v.softmax(2).mean(1))
+        close(kd.ensemble(v, mean).exp(), answer)  # its logits are the logarithms of the mean
     else:
         geometric = v.softmax(2).log().mean(1).exp()
         close(answer, geometric / geometric.sum(1, keepdim=True))
@@ -227,7 +228,7 @@ loss = partial(kd.distillation_loss, Z, Z, Y)
         (lambda: kd.smoothed(Y, classes=2, amount=0.1), "labels from 0 to 2: 2 classes are 0 to 1"),
         (lambda: kd.ensemble(Z[None], "median"), "mean = 'median': the mean of 'logits' or 'probabilities'"),
         (lambda: kd.shift_for_share(Z, 3, 0.1), "index = 3: the 3 classes are 0 to 2"),
-        (lambda: kd.shift_for_share(Z, 0, 10), "share = 10: it lies in 0 … 1, as 0.1 for 10 %"),
+        (lambda: kd.shift_for_share(Z, 0, 10), "share = 10: it is in 0 … 1, as 0.1 for 10 %"),
         (lambda: kd.answers(nn.Linear(3, 3), Z), "the teacher is in training mode: call teacher.eval"),
         (
             lambda: kd.distilling(nn.Linear(3, 3), temperature=1, weight=1)(nn.Linear(3, 3), (Z, Y)),

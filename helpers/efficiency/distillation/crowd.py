@@ -1,10 +1,10 @@
-"""Networks of one form that learn side by side, each with its own weights and its own data."""
+"""Networks of one form that learn side by side, each from its own data."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
@@ -36,7 +36,7 @@ class Crowd(nn.Module):
         weights, _ = stack_module_state(networks)
         self.names = list(weights)
         self.weights = nn.ParameterList(w.detach() for w in weights.values())
-        self.form = [deepcopy(networks[0]).to("meta")]  # no parameters of its own
+        self.form = [deepcopy(networks[0]).to("meta")]  # not a submodule
 
     def forward(
         self, images: Float[Tensor, "b seeds *any"]
@@ -52,12 +52,15 @@ class Crowd(nn.Module):
 
     def member(self, index: int) -> nn.Module:
         """One of the networks, as a network of its own."""
-        network = deepcopy(self.form[0]).to_empty(device=self.weights[0].device)
+        device = self.weights[0].device
+        network = deepcopy(self.form[0]).to_empty(device=device)
         own = {n: w[index].detach() for n, w in zip(self.names, self.weights)}
         network.load_state_dict(own)
         return network.train(self.training)
 
 
-def each(images: Float[Tensor, "b *any"], seeds: int) -> Float[Tensor, "b seeds *any"]:
+def each(
+    images: Shaped[Tensor, "b *any"], seeds: int
+) -> Shaped[Tensor, "b seeds *any"]:
     """The same for every member: an axis of seeds that takes no memory."""
     return images[:, None].expand(-1, seeds, *images.shape[1:])

@@ -50,7 +50,7 @@ def hint_loss(
 def attention_map(
     features: Float[Tensor, "b c h w"], power: Number = 2.0
 ) -> Float[Tensor, "b h w"]:
-    """Where a layer is active: Σ over channels of |A|^p, of length 1.
+    """Where a layer is active: the channels' sum of abs(A)ᵖ, of length 1.
 
     Zagoruyko & Komodakis 2017, arXiv:1612.03928, section 3.1. It has no
     channels, so student and teacher may differ in width.

@@ -1,6 +1,8 @@
 """Soft targets: what a teacher, several, or nobody says about each class
 (Hinton, Vinyals & Dean 2015, arXiv:1503.02531)."""
 
+from math import log
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -27,7 +29,7 @@ def smoothed(
     of `classes`.
     """
     if not 0 <= amount <= 1:
-        raise ValueError(f"amount = {amount}: 0 keeps the labels, 1 is uniform")
+        raise ValueError(f"amount = {amount}: 0 keeps the labels, 1 is even")
     check_labels(labels, classes)
     one_hot = torch.nn.functional.one_hot(labels, classes)
     return one_hot * (1 - amount) + amount / classes
@@ -47,8 +49,7 @@ def ensemble(
         raise ValueError(f"mean = {mean!r}: the mean of {known}")
     if mean == "logits":
         return logits.mean(1)
-    count = logits.shape[1]
-    return logits.log_softmax(2).logsumexp(1) - torch.tensor(count).log()
+    return logits.log_softmax(2).logsumexp(1) - log(logits.shape[1])
 
 
 def shuffle_wrong(
@@ -71,7 +72,8 @@ def shuffle_wrong(
     there = chance.scatter(-1, right, -1.0).argsort(-1)
     chance = torch.rand(targets.shape, generator=generator).to(targets.device)
     here = chance.scatter(-1, right, -1.0).argsort(-1)
-    return torch.zeros_like(targets).scatter(-1, here, targets.gather(-1, there))
+    dealt = targets.gather(-1, there)
+    return torch.zeros_like(targets).scatter(-1, here, dealt)
 
 
 def shift_for_share(
@@ -88,7 +90,7 @@ def shift_for_share(
     if not 0 <= index < k:
         raise ValueError(f"index = {index}: the {k} classes are 0 to {k - 1}")
     if not 0 <= share <= 1:
-        raise ValueError(f"share = {share}: it lies in 0 … 1, as 0.1 for 10 %")
+        raise ValueError(f"share = {share}: it is in 0 … 1, as 0.1 for 10 %")
     others = torch.arange(k, device=logits.device) != index
     gap = logits[..., others].amax(-1) - logits[..., index]
     return gap.quantile(share, dim=0)
@@ -122,7 +124,9 @@ def check_targets(targets: Float[Tensor, "b *seeds k"]) -> None:
 
 def check_labels(labels: Int64[Tensor, "b *seeds"], classes: int) -> None:
     """Refuse labels that name none of the classes."""
-    low, high = (int(x) for x in labels.aminmax()) if labels.numel() else (0, 0)
+    if not labels.numel():
+        return
+    low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= classes:
         raise ValueError(
             f"labels from {low} to {high}: {classes} classes are 0 to "
