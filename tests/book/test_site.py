@@ -23,6 +23,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "rnn_lstm": "recursive",
     "character_models": "WaveNet",
     "attention": "rotary",
+    "vision_transformers": "mixup",
     "autoencoders_vae": "importance-weighted",
     "gans": "minimax",
     "detection": "suppression",

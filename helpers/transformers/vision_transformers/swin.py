@@ -21,7 +21,7 @@ from helpers.transformers.vision_transformers.vit import check_patch, mlp
 def windows(
     x: Shaped[Tensor, "b h w c"], window: int
 ) -> Shaped[Tensor, "b m n c"]:
-    """Cut a map into m squares of n = `window`² tokens, in reading order."""
+    """Cut a map into m squares of n tokens, `window` on a side each."""
     pattern = "b (i p) (j q) c -> b (i j) (p q) c"
     return rearrange(x, pattern, p=window, q=window)
 
