@@ -17,7 +17,7 @@ from helpers.multimodal.clip import (
     from_transformers,
 )
 
-PAIRS = 9  # a call takes up to some seconds
+PAIRS = 5  # a call takes up to some seconds
 AGAINST = "transformers CLIPModel"
 SAME = (
     "The same kernels on both sides, only that ours projects queries, keys and values in one product: else what differs from 1 "
@@ -29,10 +29,10 @@ WORDS = 49_408
 def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
     """Forward, and forward and backward, with the same weights on both sides.
 
-    ViT-B/32, on a CPU with 4 pairs in single precision, on a GPU with 256 in bfloat16, eager and compiled.
+    ViT-B/32, on a CPU with 2 pairs in single precision, on a GPU with 256 in bfloat16, eager and compiled.
     """
     large = device.type == "cuda" and not tiny
-    batch = 256 if large else 4
+    batch = 256 if large else 2
     name = "two blocks of width 32" if tiny else "ViT-B/32"
     for compiled in (False, True) if large else (False,):
         for part in ("image tower", "text tower", "loss"):
