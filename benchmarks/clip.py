@@ -17,7 +17,7 @@ from helpers.multimodal.clip import (
     from_transformers,
 )
 
-PAIRS = 9  # a call takes up to some seconds
+PAIRS = 5  # a call takes up to some seconds
 AGAINST = "transformers CLIPModel"
 SAME = (
     "The same kernels on both sides, only that ours projects queries, keys and values in one product: else what differs from 1 "
@@ -29,11 +29,11 @@ WORDS = 49_408
 def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
     """Forward, and forward and backward, with the same weights on both sides.
 
-    ViT-B/32, on a CPU with 4 pairs in single precision, on a GPU with 256 in bfloat16; the loss
+    ViT-B/32, on a CPU with 2 pairs in single precision, on a GPU with 256 in bfloat16; the loss
     compiled too, which takes the compiler a minute or two.
     """
     large = device.type == "cuda" and not tiny
-    batch = 256 if large else 4
+    batch = 256 if large else 2
     name = "two blocks of width 32" if tiny else "ViT-B/32"
     for compiled in (False, True) if large else (False,):
         for part in ("loss",) if compiled else ("image tower", "text tower", "loss"):

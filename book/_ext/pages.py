@@ -23,7 +23,7 @@ PARTS = {
     "generative": "Generative models",
     "representation": "Representation learning",
     "localization": "Localization",
-    "multimodal": "Vision and language",
+    "multimodal": "Multimodal",
     "video": "Video",
     "efficiency": "Efficiency",
     "structures": "Structures",

@@ -27,6 +27,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "autoencoders_vae": "importance-weighted",
     "gans": "minimax",
     "detection": "suppression",
+    "clip": "zero-shot",
     "distillation": "picojoules",
 }
 MAXIMUM_WIRE = 1_000_000  # bytes

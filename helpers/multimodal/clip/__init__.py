@@ -12,6 +12,7 @@ from helpers.multimodal.clip.image import (
     VisionTransformer,
 )
 from helpers.multimodal.clip.loss import (
+    GatherFeatures,
     chunked_loss,
     clip_loss,
     contrastive_loss,
@@ -53,6 +54,7 @@ __all__ = [
     "CLIP",
     "AttentionPool",
     "BagOfWords",
+    "GatherFeatures",
     "ModifiedResNet",
     "PooledBottleneck",
     "TextTransformer",

@@ -158,6 +158,24 @@ class SceneStream(Dataset):
         return render(scene, self.image).image, tokens[0]
 
 
+def read_captions(folder: str | Path) -> list[tuple[str, str]]:
+    """Names of images and sentences, from the folder's `captions.txt`."""
+    table = Path(folder) / "captions.txt"
+    if not table.exists():
+        raise ValueError(
+            f"{Path(folder).name} holds no captions.txt: give a folder "
+            "with captions.txt and Images, as Flickr8k has them"
+        )
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if not rows or rows[0] != ["image", "caption"] or len(rows) < 2:
+        raise ValueError(
+            "captions.txt: its first line is image,caption, and a name "
+            "and a sentence follow on each line"
+        )
+    return [(name, text) for name, text in rows[1:]]
+
+
 class CaptionedFolder(Dataset):
     """Photographs and sentences about them, in the form of Flickr8k.
 
@@ -177,20 +195,7 @@ class CaptionedFolder(Dataset):
         context: int,
     ) -> None:
         self.folder, self.image = Path(folder), image
-        table = self.folder / "captions.txt"
-        if not table.exists():
-            raise ValueError(
-                f"{self.folder.name} holds no captions.txt: give a folder "
-                "with captions.txt and Images, as Flickr8k has them"
-            )
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-        if not rows or rows[0] != ["image", "caption"] or len(rows) < 2:
-            raise ValueError(
-                "captions.txt: its first line is image,caption, and a name "
-                "and a sentence follow on each line"
-            )
-        self.rows = [(name, text) for name, text in rows[1:]]
+        self.rows = read_captions(folder)
         for name, _ in self.rows:
             if not (self.folder / "Images" / name).exists():
                 raise ValueError(f"Images has no {name}, of captions.txt")
@@ -203,14 +208,12 @@ class CaptionedFolder(Dataset):
     def __getitem__(
         self, i: int
     ) -> tuple[Float[Tensor, "3 h w"], Int64[Tensor, "t"]]:
-        from torchvision.io import ImageReadMode, decode_image
-        from torchvision.transforms.v2.functional import (
-            center_crop,
-            resize,
-        )
+        from PIL import Image
+        from torchvision.transforms.v2 import functional as T
 
         path = self.folder / "Images" / self.rows[i][0]
-        pixels = decode_image(str(path), ImageReadMode.RGB) / 255
-        pixels = resize(pixels, [self.image], antialias=True)
-        pixels = center_crop(pixels, [self.image, self.image])
+        with Image.open(path) as picture:
+            pixels = T.pil_to_tensor(picture.convert("RGB")) / 255
+        pixels = T.resize(pixels, [self.image], antialias=True)
+        pixels = T.center_crop(pixels, [self.image, self.image])
         return pixels.clamp(0, 1), self.tokens[i]

@@ -110,12 +110,14 @@ class GatherFeatures(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, mine):
+        """The rows of all processes, in order of rank."""
         parts = [torch.empty_like(mine) for _ in range(world_size())]
         dist.all_gather(parts, mine.contiguous())
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx, gradient):
+        """What all processes found out about mine, added up."""
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
         return gradient.chunk(world_size())[rank()]

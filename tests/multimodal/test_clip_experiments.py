@@ -1,0 +1,153 @@
+"""Captioned scenes, facts and their mirror images, streams and folders; and what the chapter does at GPU size."""
+
+import csv
+from functools import partial
+
+import nbformat
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+import helpers.training
+from helpers.data.scenes import COLOURS, make_scenes, relations, split_combinations
+from helpers.multimodal import clip
+from helpers.multimodal.clip import experiments as ex
+from helpers.training import autocast, cosine_decay, fit, gradient_update, scheduled, warmup
+from tools.notebooks import BOOK
+
+
+@pytest.fixture(scope="module")
+def two() -> ex.Captioned:
+    return ex.captioned(60, ex.scene_rules(2), seed=3, image=24)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(two) -> clip.Tokenizer:
+    return clip.Tokenizer(clip.train_merges(two.captions, 100))
+
+
+def test_scenes_are_those_of_the_book(two):
+    theirs = make_scenes(60, 24, seed=3, rules=ex.scene_rules(2))
+    torch.testing.assert_close(two.images, theirs.images)
+    assert two.images.is_contiguous(memory_format=torch.channels_last)
+    assert two.captions == theirs.captions and two.scenes == theirs.scenes
+    assert {thing.size_name for scene in two.scenes for thing in scene.things} == {"large"}
+
+
+def test_held_out_combinations_stay_out():
+    seen, held = split_combinations(ex.SHAPES, held_out=0.2, seed=0)
+    assert len(held) == 10 and len(seen) == 38
+    data = ex.captioned(200, ex.scene_rules((1, 2), seen), seed=0, image=8)
+    drawn = {(thing.shape, thing.colour) for scene in data.scenes for thing in scene.things}
+    assert not drawn & held and len(drawn) == 38
+
+
+def test_labels_name_colour_and_shape():
+    data = ex.captioned(30, ex.scene_rules(1), seed=1, image=8)
+    labels = ex.class_labels(data.scenes)
+    assert len(ex.NAMES) == len(ex.SHAPES) * len(COLOURS) == 48
+    for label, text in zip(labels.tolist(), data.captions, strict=True):
+        assert ex.NAMES[label] in text
+
+
+def test_facts_are_true_and_mirrored(two):
+    facts = ex.two_thing_facts(two)
+    assert len(facts.images) == len(facts.mirrored) == len(facts.texts) == len(facts.mirrored_texts) > 20
+    index = {image.numpy().tobytes(): scene for image, scene in zip(two.images, two.scenes, strict=True)}
+    for image, mirrored, text, other in zip(*(facts[i] for i in (0, 2, 1, 3)), strict=True):
+        scene = index[image.numpy().tobytes()]
+        names = [f"{thing.colour} {thing.shape}" for thing in scene.things]
+        told = [
+            f"{names[i]} {relation} a {names[j]}".replace("a orange", "an orange")
+            for i, relation, j in relations(scene)
+        ]
+        assert any(text.endswith(fact) for fact in told) and not any(other.endswith(fact) for fact in told)
+        assert sorted(text.split()) == sorted(other.split()) and text != other
+        axis = 2 if "to the" in text else 1
+        assert torch.equal(mirrored.flip(axis), image)
+    with pytest.raises(ValueError, match="5 scenes without a relation of two things: draw some with count=2"):
+        ex.two_thing_facts(ex.captioned(5, ex.scene_rules(1), seed=0, image=8))
+
+
+def test_stream_is_the_same_for_any_number_of_workers(tokenizer):
+    stream = ex.SceneStream(8, ex.scene_rules(1), tokenizer, seed=5, image=16, context=12)
+    scenes = make_scenes(8, 16, seed=5, rules=ex.scene_rules(1))
+    alone = list(DataLoader(stream, 4))
+    many = list(DataLoader(stream, 4, num_workers=2))
+    torch.testing.assert_close(alone, many, rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat([x for x, _ in alone]), scenes.images)
+    assert torch.equal(torch.cat([y for _, y in alone]), tokenizer(scenes.captions, context=12, truncate=True))
+    with pytest.raises(ValueError, match="length = 0"):
+        ex.SceneStream(0, ex.scene_rules(1), tokenizer, seed=5, image=16, context=12)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photographs, one with two sentences, in the form of Flickr8k."""
+    where = tmp_path / "flickr8k"
+    (where / "Images").mkdir(parents=True)
+    for i, size in enumerate([(40, 30), (30, 60), (32, 32)]):
+        Image.new("RGB", size, (255, 0, 51 * i)).save(where / "Images" / f"{i}.png")
+    rows = [
+        ("image", "caption"),
+        ("0.png", "A red sky ."),
+        ("0.png", 'Red, "so red" .'),
+        ("1.png", "tall"),
+        ("2.png", "a"),
+    ]
+    with (where / "captions.txt").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return where
+
+
+def test_folder_of_photographs(folder, tokenizer):
+    data = ex.CaptionedFolder(folder, tokenizer, image=16, context=20)
+    assert len(data) == 4 and data.rows[1] == ("0.png", 'Red, "so red" .')
+    for i, blue in enumerate([0.0, 0.0, 0.2, 0.4]):
+        pixels, tokens = data[i]
+        torch.testing.assert_close(pixels, torch.tensor([1.0, 0.0, blue])[:, None, None].expand(3, 16, 16))
+        assert tokenizer.decode(tokens) == " ".join(clip.split_words(data.rows[i][1]))
+    (folder / "Images" / "1.png").unlink()
+    with pytest.raises(ValueError, match=r"Images has no 1.png, of captions.txt"):
+        ex.CaptionedFolder(folder, tokenizer, image=16, context=20)
+    (folder / "captions.txt").write_text("name|sentence\n")
+    with pytest.raises(ValueError, match="captions.txt: its first line is image,caption"):
+        ex.read_captions(folder)
+    (folder / "captions.txt").unlink()
+    with pytest.raises(ValueError, match="flickr8k holds no captions.txt: give a folder"):
+        ex.read_captions(folder)
+
+
+def at_scale(**names) -> list[str]:
+    """The chapter's cells that hold its run at GPU size, the first one carried out with `names`."""
+    cells = [cell.source for cell in nbformat.read(BOOK / "multimodal/clip.ipynb", 4).cells if cell.cell_type == "code"]
+    return [
+        next(cell for cell in cells if landmark in cell) for landmark in ("def train_at_scale", 'if scale == "gpu"')
+    ]
+
+
+def test_chapter_begins_at_scale(tokenizer, folder, monkeypatch):
+    """Its own function, with two updates on few pairs; and its own cell, with the reader's folder."""
+    define, run = at_scale()
+
+    def two_updates(update, stream, steps, **settings):
+        return fit(update, stream, min(steps, 2), progress=False)
+
+    seen, _ = split_combinations(ex.SHAPES, held_out=0.2, seed=0)
+    names = dict(
+        globals(), torch=torch, partial=partial, device=torch.device("cpu"), tokenizer=tokenizer, fit=two_updates,
+        autocast=autocast, scheduled=scheduled, cosine_decay=cosine_decay, warmup=warmup,
+        gradient_update=gradient_update, scale="gpu", seen=seen, data_folder=lambda: folder.parent,
+    )  # fmt: skip
+    exec(define, names)
+    stream = ex.SceneStream(8, ex.scene_rules(1), tokenizer, seed=1, image=16, context=32)
+    model = names["train_at_scale"](stream, 4, 16, 10, workers=0)
+    assert not model.training and sum(p.numel() for p in model.image.parameters()) > 20e6
+    asked = []
+    names["train_at_scale"] = lambda data, pairs, image, steps: asked.append((data, pairs, image, steps))
+    exec(run, names)
+    (scenes, *sizes), (photographs, *others) = asked
+    assert sizes == [4096, 64, 4000] and others == [1024, 128, 2000]
+    assert scenes[10**7 - 1][0].shape == (3, 64, 64) and photographs[3][0].shape == (3, 128, 128)
+    assert len(photographs) == 4 and helpers.training.fit is fit
