@@ -160,6 +160,16 @@ def test_pools_that_leave_time_alone():
     assert kernels == {1}
 
 
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AdaptiveMaxPool2d(2)]
+)
+def test_pools_see_no_zeros_at_the_ends(pool):
+    """Also of what is negative, which a zero would beat."""
+    images = -1 - noise(2, 3, 8, 8).abs()
+    pooled = inflate(pool)(still(images, 6))
+    close(pooled, pool(images)[:, :, None].expand_as(pooled))
+
+
 def test_norms_behind_the_last_maps_stay():
     image = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)).eval()
     images = noise(2, 3, 8, 8).float()
