@@ -26,6 +26,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "autoencoders_vae": "importance-weighted",
     "gans": "minimax",
     "detection": "suppression",
+    "video": "SlowFast",
 }
 MAXIMUM_WIRE = 1_000_000  # bytes
 
