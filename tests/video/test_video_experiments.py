@@ -4,9 +4,13 @@ import nbformat
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
+from helpers.data import batches
 from helpers.data.scenes import ACTIONS, make_clips
+from helpers.notebook import table
+from helpers.training import fit, gradient_update
 from helpers.video import video as vd
 from helpers.video.video.experiments import (
     AXES,
@@ -142,9 +146,10 @@ def test_a_folder_of_the_readers(tmp_path):
                 file.mux(stream.encode())
     notebook = nbformat.read(BOOK / "video" / "video.ipynb", 4)
     (cell,) = [c.source for c in notebook.cells if c.cell_type == "code" and "VideoFolder(" in c.source]
-    place = {"folder": str(tmp_path), "vd": vd, "torch": torch, "seed": 0, "device": "cpu", "longer": 0.05}
-    for name in ("table", "learn_folder"):
-        place[name] = lambda *_, **__: None
+    place = {"folder": str(tmp_path), "vd": vd, "torch": torch, "F": F, "seed": 0, "device": "cpu", "longer": 0.01}
+    place |= {"gradient_update": gradient_update, "fit": fit, "batches": batches, "centred": centred, "table": table}
+    place["generator"] = torch.Generator().manual_seed(0)
     cell = cell.replace('folder = ""', "").replace("64", "32")
+    assert "folder" not in cell.splitlines()[0].split("#")[0]
     exec(compile(cell, "cell", "exec"), place)
     assert place["rows"] and 0 <= place["rows"][0][1] <= 1

@@ -128,15 +128,19 @@ def mirrored(
 Look = Callable[[Tensor, Tensor], Tensor]  # videos, flow: the input
 
 
-def centred(videos: Float[Tensor, "b f 3 h w"], flow: Tensor) -> Tensor:
+def centred(
+    videos: Float[Tensor, "b f 3 h w"], flow: Tensor | None = None
+) -> Float[Tensor, "b f 3 h w"]:
     """A clip without its mean colour, in units of its usual deviation."""
     return 5 * (videos - videos.mean((1, 3, 4), keepdim=True))
 
 
-def middle(videos: Float[Tensor, "b f 3 h w"], flow: Tensor) -> Tensor:
+def middle(
+    videos: Float[Tensor, "b f 3 h w"], flow: Tensor | None = None
+) -> Float[Tensor, "b 3 h w"]:
     """The frame in the middle alone, without its mean colour."""
     half = videos.shape[1] // 2
-    return centred(videos[:, half : half + 1], flow)[:, 0]
+    return centred(videos[:, half : half + 1])[:, 0]
 
 
 def learn(
