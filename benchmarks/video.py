@@ -1,16 +1,16 @@
 """Networks for video against transformers, pytorchvideo and torchvision."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from importlib.util import find_spec
-from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import config
 from torch import nn
 from torchvision.models.video import r3d_18
 
+from benchmarks.architectures import Side, both_ways
 from benchmarks.harness import Pair
 from helpers.convnets.architectures.resnet import resnet18
 from helpers.video.video import FramesFirst, SlowFast, TimeSformer, from_transformers, inflate, pathways
@@ -23,14 +23,6 @@ GROUPS = (
 )
 SAME = "The same calls of torch on both sides, but for the last mean: what differs from 1 is noise."
 PADDING = "An inflated layer pads time by itself, with one copy of the maps, before torch's convolution pads the image."
-
-
-class Side(NamedTuple):
-    """A network, what it answers, and the weights whose gradient is asked for."""
-
-    network: nn.Module
-    answer: Callable[[], torch.Tensor]
-    first: nn.Parameter
 
 
 def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
@@ -55,39 +47,13 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
     yield from both_ways(what, "torchvision r3d_18", sides, device, PADDING)
 
 
-def both_ways(
-    what: str, against: str, sides: Callable[[], tuple[Side, Side]], device: torch.device, reason: str
-) -> Iterator[Pair]:
-    """Two pairs over networks that are built when the first of them is asked."""
-    for how, run in (("forward", answer), ("both ways", gradient)):
-        ours, other = (partial(run, sides, which, device) for which in (0, 1))
-        yield Pair(f"{what}, {how}", against, ours, other, reason)
-
-
-def answer(sides: Callable[[], tuple[Side, Side]], which: int, device: torch.device) -> Any:
-    side = sides()[which]
-    side.network.eval()
-    with torch.no_grad(), half_precision(device):
-        return side.answer()
-
-
-def gradient(sides: Callable[[], tuple[Side, Side]], which: int, device: torch.device) -> torch.Tensor:
-    """The gradient of the first weights, which depends on all the rest."""
-    side = sides()[which]
-    side.network.train()
-    side.network.zero_grad()
-    with half_precision(device):
-        loss = side.answer().float().square().mean()
-    loss.backward()
-    return side.first.grad
-
-
-def half_precision(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
 def videos(batch: int, frames: int, image: int, device: torch.device) -> torch.Tensor:
     return torch.rand(batch, frames, 3, image, image, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def side(network: nn.Module, answer) -> Side:
+    """A network, what it answers, and a loss that depends on all of it."""
+    return Side(network, answer, lambda: answer().float().square().mean())
 
 
 @lru_cache(maxsize=1)
@@ -117,8 +83,7 @@ def timesformers(
         token = other(x).last_hidden_state[:, 0]
         return token.unflatten(0, (len(x), -1)).mean(1)
 
-    weights = other.embeddings.patch_embeddings.projection.weight
-    return Side(ours, partial(ours, x), ours.patches.weight), Side(other, theirs, weights)
+    return side(ours, partial(ours, x)), side(other, theirs)
 
 
 @lru_cache(maxsize=1)
@@ -127,19 +92,15 @@ def slowfasts(batch: int, image: int, tiny: bool, device: torch.device) -> tuple
         warnings.simplefilter("ignore")  # it was written for an older torch
         from pytorchvideo.models.slowfast import create_slowfast
 
-    side = image // 32
-    pools = dict(head_pool_kernel_sizes=((8, side, side), (32, side, side)), dropout_rate=0.0)
+    last = image // 32
+    pools = dict(head_pool_kernel_sizes=((8, last, last), (32, last, last)), dropout_rate=0.0)
     small = dict(model_depth=18, stem_dim_outs=(16, 2))
     torch.manual_seed(0)
     other = create_slowfast(**pools, **small if tiny else {}).to(device)
     ours = SlowFast(**dict(depths=(1, 1, 1, 1), width=16) if tiny else {}, dropout=0.0).to(device)
     ours.load_state_dict(other.state_dict())
     x = videos(batch, 32, image, device)
-    first = (net.blocks[0].multipathway_blocks for net in (ours, other))
-    weights = [
-        next(parts["1"].parameters() if isinstance(parts, nn.ModuleDict) else parts[1].parameters()) for parts in first
-    ]
-    return Side(ours, partial(ours, x), weights[0]), Side(other, lambda: other([*pathways(x, 4)]), weights[1])
+    return side(ours, partial(ours, x)), side(other, lambda: other([*pathways(x, 4)]))
 
 
 @lru_cache(maxsize=1)
@@ -164,4 +125,4 @@ def residuals(batch: int, frames: int, image: int, device: torch.device) -> tupl
         finally:
             config.update("jaxtyping_disable", checks)
 
-    return Side(net, inflated, ours.conv1.weight), Side(theirs, partial(theirs, x), other.stem[0].weight)
+    return side(net, inflated), side(theirs, partial(theirs, x))

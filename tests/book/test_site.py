@@ -28,6 +28,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "gans": "minimax",
     "detection": "suppression",
     "clip": "zero-shot",
+    "video": "SlowFast",
     "distillation": "picojoules",
 }
 MAXIMUM_WIRE = 1_000_000  # bytes

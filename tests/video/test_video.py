@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from helpers.convnets.architectures.resnet import resnet_small
+from helpers.convnets.output_size import layer_table
 from helpers.video.video import (
     FramesFirst,
     cnn_m_2048,
@@ -18,6 +19,7 @@ from helpers.video.video import (
     inception_i3d_flow,
     inflate,
     lucas_kanade,
+    multiply_adds,
     slowfast_r50,
     slowfast_r50_4x16,
     slowfast_r101,
@@ -78,6 +80,32 @@ def test_shapes_at_full_size():
         assert maps["0"].shape == (1, 2048, 8, 7, 7) and maps["1"].shape == (1, 256, 32, 7, 7)
         token, grid = timesformer_b().features(videos[:, :8])
         assert token.shape == (1, 1, 768) and grid.shape == (1, 8, 14, 14, 768)
+
+
+@pytest.mark.parametrize(
+    "builder, shape, trillions",
+    [
+        (timesformer_b, (8, 3, 224, 224), 0.59),
+        (timesformer_hr, (16, 3, 448, 448), 5.11),
+        (timesformer_l, (96, 3, 224, 224), 7.14),
+    ],
+)
+def test_multiply_adds_of_timesformer(builder, shape, trillions):
+    """The paper's teraflops at inference: three crops a clip, with the attention of the released code."""
+    with torch.device("meta"):
+        network = builder()
+    assert round(3 * multiply_adds(network, shape) / 1e12, 2) == trillions
+
+
+def test_multiply_adds_by_layers():
+    network = slowfast_small(classes=3)
+    rows = layer_table(network, (8, 3, 16, 16))
+    assert multiply_adds(network, (8, 3, 16, 16)) == sum(row.multiply_adds for row in rows)
+    assert next(network.parameters()).device.type == "cpu" and network.training
+    tiny = timesformer_small(plan="joint", frames=2, image=8, patch=4, dim=8, depth=1, heads=2, classes=3)
+    patches, tokens = 2 * 4, 2 * 4 + 1
+    by_hand = patches * 3 * 16 * 8 + tokens * (4 * 8 * 8 + 2 * 8 * 32) + 2 * tokens * tokens * 8 + 8 * 3
+    assert multiply_adds(tiny, (2, 3, 8, 8)) == by_hand
 
 
 def dots(n: int, frames: int = 9, size: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -95,6 +95,22 @@ def test_stereo_pair(method):
     assert error < 0.25 * endpoint_error(torch.zeros_like(truth), truth, valid)
 
 
+def test_horn_schunck_minimises_its_energy():
+    """Without a pyramid: the slope of data term and smoothness, by autograd, vanishes at what it finds."""
+    first, second = texture(size=8), texture(0.3, -0.2, size=8)
+    x, y, t = derivatives(first, second)
+    for smoothness in (0.03, 0.1):
+        options = dict(smoothness=smoothness, levels=1, steps=1, iterations=1500)
+        slopes = []
+        for flow in (torch.zeros(1, 2, 8, 8, dtype=torch.float64), horn_schunck(first, second, **options)):
+            flow = flow.requires_grad_()
+            data_term = (x * flow[:, :1] + y * flow[:, 1:] + t).square().sum()
+            pairs = flow.diff(dim=2).square().sum() + flow.diff(dim=3).square().sum()
+            (slope,) = torch.autograd.grad(data_term + smoothness**2 * pairs, flow)
+            slopes.append(slope.abs().max())
+        assert slopes[1] < 0.01 * slopes[0]
+
+
 def test_derivatives_of_a_ramp():
     y, x = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
     slopes = derivatives((2 * x - 3 * y)[None, None], (2 * x - 3 * y + 5)[None, None])

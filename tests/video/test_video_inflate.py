@@ -17,6 +17,7 @@ from helpers.convnets.architectures.network_in_network import network_in_network
 from helpers.convnets.architectures.preactivation import preactivation_small
 from helpers.convnets.architectures.resnet import resnet18, resnet_small
 from helpers.convnets.architectures.squeezenet import squeezenet_small
+from helpers.convnets.output_size import CoordConv
 from helpers.video.video import (
     InceptionI3d,
     bootstrap,
@@ -159,6 +160,22 @@ def test_pools_that_leave_time_alone():
     assert kernels == {1}
 
 
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AdaptiveMaxPool2d(2)]
+)
+def test_pools_see_no_zeros_at_the_ends(pool):
+    """Also of what is negative, which a zero would beat."""
+    images = -1 - noise(2, 3, 8, 8).abs()
+    pooled = inflate(pool)(still(images, 6))
+    close(pooled, pool(images)[:, :, None].expand_as(pooled))
+
+
+def test_norms_behind_the_last_maps_stay():
+    image = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)).eval()
+    images = noise(2, 3, 8, 8).float()
+    torch.testing.assert_close(inflate(image, ends="repeat")(still(images, 4)), image(images))
+
+
 def test_inflation_leaves_the_image_net_alone(unchecked):
     image = fill(googlenet_small()).train()
     before = {k: v.clone() for k, v in image.state_dict().items()}
@@ -266,6 +283,8 @@ def test_bad_input(unchecked):
         InceptionI3d(classes=2, time=False)(torch.zeros(1, 2, 3, 32, 32))
     with pytest.raises(ValueError, match="DenseNet calls F.adaptive_avg_pool2d, .* write it as a layer"):
         inflate(densenet_small())
+    with pytest.raises(ValueError, match="CoordConv is a Conv2d with a forward of its own"):
+        inflate(nn.Sequential(CoordConv(3, 4, 3)))
     with pytest.raises(ValueError, match="Upsample has no rule"):
         inflate(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Upsample(scale_factor=2)))
     with pytest.raises(ValueError, match=r"padding = \(1, 1\), 'reflect'"):

@@ -3,7 +3,7 @@
 `flow` finds where pixels go; `two_stream` reads a frame and a stack of
 flow; `inflate` and `i3d` let filters span time; `slowfast` sees what
 slowly and motion fast; `timesformer` looks around in space and time;
-`clips` has what they learn from.
+`clips` has what they learn from, `cost` counts multiply-adds.
 """
 
 from helpers.video.video.clips import (
@@ -15,6 +15,7 @@ from helpers.video.video.clips import (
     motion_clips,
     read_frames,
 )
+from helpers.video.video.cost import multiply_adds
 from helpers.video.video.flow import (
     colour_wheel,
     endpoint_error,
@@ -107,6 +108,7 @@ __all__ = [
     "lucas_kanade",
     "middle_frames",
     "motion_clips",
+    "multiply_adds",
     "neighbourhood",
     "pathways",
     "reach",

@@ -109,8 +109,8 @@ def inflate(
     time = Time(frames, stride, ends)
 
     def walk(module, name):
-        own = STILL if name in still else time
-        new = inflated(module, own)
+        check_forward(module)
+        new = inflated(module, STILL if name in still else time)
         if new is not module:
             return new.train(module.training)
         for key, child in module.named_children():
@@ -231,6 +231,11 @@ def _(layer: nn.BatchNorm2d, time: Time) -> nn.Module:
 
 
 @inflated.register
+def _(layer: nn.BatchNorm1d, time: Time) -> nn.Module:
+    return layer  # behind the last maps there are no axes left
+
+
+@inflated.register
 def _(layer: nn.Dropout2d, time: Time) -> nn.Module:
     return nn.Dropout3d(layer.p, layer.inplace)
 
@@ -281,6 +286,20 @@ def check_calls(network):
                         f"{kind.__name__} calls F.{name}, which cannot be "
                         "inflated: write it as a layer"
                     )
+
+
+def check_forward(layer):
+    """Refuse a convolution, pool or norm whose `forward` is its own."""
+    for kind in type(layer).__mro__:
+        if kind in inflated.registry and kind is not object:
+            ours = inspect.unwrap(type(layer).forward)
+            if ours is not inspect.unwrap(kind.forward):
+                raise ValueError(
+                    f"{type(layer).__name__} is a {kind.__name__} with a "
+                    "forward of its own: register a rule for it with "
+                    "inflate.inflated"
+                )
+            break
 
 
 def pair(size):

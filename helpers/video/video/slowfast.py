@@ -13,16 +13,19 @@ from helpers.video.video.laterals import Lateral, pathways
 
 
 class Stem(nn.Module):
-    """7x7 in space and `time` frames, then a pool: a quarter of the side."""
+    """7x7 in space and `time` frames, then a pool: a quarter of the side.
+
+    The small one, 3x3 without a pool, leaves half of it.
+    """
 
     def __init__(self, inputs: int, outputs: int, time: int, small: bool):
         super().__init__()
-        kernel, stride = (3, 1) if small else (7, 2)
+        kernel = 3 if small else 7
         self.conv = nn.Conv3d(
             inputs,
             outputs,
             (time, kernel, kernel),
-            (1, stride, stride),
+            (1, 2, 2),
             (time // 2, kernel // 2, kernel // 2),
             bias=False,
         )
