@@ -23,7 +23,8 @@ class Benchmarks(SphinxDirective):
 
 def section(run: dict) -> nodes.section:
     name = nodes.make_id(f"{run['subject']}-{run['device']}")
-    result = nodes.section("", nodes.title("", run["title"]), ids=[name])
+    heading = run["title"] + ", on a GPU" * (run["device"] == "cuda")
+    result = nodes.section("", nodes.title("", heading), ids=[name])
     reasons = list(dict.fromkeys(row["reason"] for row in run["results"] if row["reason"]))
     result += table(RATIOS, [row(pair, reasons) for pair in run["results"]])
     if reasons:
