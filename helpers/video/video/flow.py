@@ -124,8 +124,8 @@ def horn_schunck(
 ) -> Float[Tensor, "b 2 h w"]:
     """Each pixel keeps its brightness, and neighbours move alike.
 
-    Minimises the sum over pixels of (I_x u + I_y v + I_t)² + α² (|∇u|² +
-    |∇v|²), with α = `smoothness`, by Jacobi's `iterations`; on a pyramid
+    Minimises the sum over pixels of (I_x u + I_y v + I_t)² + α² (‖∇u‖² +
+    ‖∇v‖²), with α = `smoothness`, by Jacobi's `iterations`; on a pyramid
     of `levels`, after `steps` warps on each. Raises `ValueError` as
     `lucas_kanade`, and for a smoothness that is not positive.
     """
