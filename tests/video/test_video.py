@@ -198,10 +198,10 @@ def test_torch_compile_gives_the_same():
     code = """
 from functools import partial
 import torch
-from helpers.convnets.architectures.resnet import resnet_small
-from helpers.video.video import FramesFirst, inflate, lucas_kanade, slowfast_small, stack_trajectories, timesformer_small
+from helpers.video.video import FramesFirst, frame_net_small, inflate, lucas_kanade, slowfast_small
+from helpers.video.video import stack_trajectories, timesformer_small
 videos = torch.rand(2, 4, 3, 8, 8).double()
-jobs = [(FramesFirst(inflate(resnet_small(depth=8, width=2, classes=3))).double(), videos),
+jobs = [(FramesFirst(inflate(frame_net_small(classes=3))).double(), videos),
         (slowfast_small(classes=3, depths=(1,), late=0).double(), videos),
         (timesformer_small(plan="local_global", frames=4, image=8, patch=2, depth=1, classes=3).double(), videos)]
 for model, x in jobs:
