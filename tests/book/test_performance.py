@@ -32,7 +32,8 @@ def rows(fragment: str) -> list[list[str]]:
 def test_every_stored_row_is_on_the_page(page):
     runs = json.loads(RESULTS.read_text())
     for run in runs:
-        section = page.partition(f'<section id="{run["subject"]}-{run["device"]}">')[2].partition("</section>")[0]
+        name = f"{run['subject']}-{run['device']}".replace("_", "-")
+        section = page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
         shown = rows(section)
         assert [row[:2] for row in shown] == [[row["what"], row["against"]] for row in run["results"]]
         reasons = [words(item) for item in re.findall(r"<li>(.*?)</li>", section, re.DOTALL)]
