@@ -18,7 +18,7 @@ BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 ENDINGS = ("'re", "'ve", "'ll", "'s", "'t", "'m", "'d")
 PUBLISHED = File(
     (
-        "https://github.com/openai/CLIP/raw/main/clip/"
+        "https://raw.githubusercontent.com/openai/CLIP/main/clip/"
         "bpe_simple_vocab_16e6.txt.gz",
     ),
     "bpe_simple_vocab_16e6.txt.gz",
