@@ -1,9 +1,5 @@
 """CLIP's loss: against cross-entropy and autograd, in chunks, and in two processes against one."""
 
-import os
-import runpy
-import subprocess
-import sys
 from functools import partial
 from math import log
 from pathlib import Path
@@ -17,6 +13,7 @@ from torch.testing import assert_close
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from helpers.multimodal.clip import chunked_loss, contrastive_loss, gathered_loss, pull_and_push, symmetric_loss
+from tests.training.processes import alone_and_in_two
 
 PROGRAM = Path(__file__).with_name("gathered.py")
 close = partial(assert_close, rtol=1e-9, atol=1e-12)
@@ -100,21 +97,7 @@ def test_alone_gathering_changes_nothing():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What the program found alone, and in each of two processes."""
-    folder = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    process = subprocess.run(
-        [*command, PROGRAM, folder],
-        cwd=PROGRAM.parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert process.returncode == 0, process.stderr
-    threads = torch.get_num_threads()
-    runpy.run_path(str(PROGRAM))["main"](folder)
-    torch.set_num_threads(threads)
-    return [torch.load(folder / name) for name in ("0 of 1.pt", "0 of 2.pt", "1 of 2.pt")]
+    return alone_and_in_two(PROGRAM, tmp_path_factory.mktemp("runs"))[1]
 
 
 @pytest.mark.parametrize("run", ["gathered, one step", "gathered, ten steps"])

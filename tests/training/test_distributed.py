@@ -1,7 +1,3 @@
-import os
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.training import distributed, gather, is_main, load_checkpoint, prepare, unwrap
+from tests.training.processes import alone_and_in_two
 
 PROGRAM = Path(__file__).with_name("data_parallel.py")
 
@@ -18,20 +15,7 @@ PROGRAM = Path(__file__).with_name("data_parallel.py")
 def runs(tmp_path_factory):
     """What the program found alone, and in each of two processes."""
     folder = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    process = subprocess.run(
-        [*command, PROGRAM, folder],
-        cwd=PROGRAM.parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert process.returncode == 0, process.stderr
-    threads = torch.get_num_threads()
-    runpy.run_path(str(PROGRAM))["main"](folder)
-    torch.set_num_threads(threads)
-    pieces = [torch.load(folder / name) for name in ("0 of 1.pt", "0 of 2.pt", "1 of 2.pt")]
+    process, pieces = alone_and_in_two(PROGRAM, folder)
     return folder, process, *pieces
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from helpers.convnets.architectures.resnet import Bottleneck
 from helpers.transformers.attention import EncoderBlock, Stack, attend
+from helpers.transformers.attention.multihead import check_shares
 from helpers.transformers.vision_transformers.image_gpt import quick_gelu
 from helpers.transformers.vision_transformers.vit import check_patch
 
@@ -52,11 +53,7 @@ class AttentionPool(nn.Module):
         self, *, side: int, dim: int, heads: int, features: int
     ) -> None:
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(
-                f"dim = {dim}, heads = {heads}: each head takes an equal "
-                "share, so the width is a multiple of the number of heads"
-            )
+        check_shares(dim, heads)
         self.heads = heads
         table = torch.randn(1 + side**2, dim) * dim**-0.5
         self.positional_embedding = nn.Parameter(table)

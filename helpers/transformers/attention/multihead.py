@@ -158,11 +158,7 @@ def tied(layer: MultiHeadAttention) -> MultiHeadAttention:
 
 def check_widths(dim, heads, kv_heads, dropout):
     """Refuse heads that do not divide the width, or each other."""
-    if heads < 1 or dim < 1 or dim % heads:
-        raise ValueError(
-            f"dim = {dim}, heads = {heads}: each head takes an equal share, "
-            "so the width is a multiple of the number of heads"
-        )
+    check_shares(dim, heads)
     if kv_heads < 1 or heads % kv_heads:
         raise ValueError(
             f"heads = {heads}, kv_heads = {kv_heads}: the key heads are "
@@ -170,3 +166,12 @@ def check_widths(dim, heads, kv_heads, dropout):
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout = {dropout}: from 0 to below 1")
+
+
+def check_shares(dim, heads):
+    """Refuse heads that do not divide the width."""
+    if heads < 1 or dim < 1 or dim % heads:
+        raise ValueError(
+            f"dim = {dim}, heads = {heads}: each head takes an equal share, "
+            "so the width is a multiple of the number of heads"
+        )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.transformers.attention import EncoderBlock, Stack, attend
+from helpers.transformers.attention.multihead import check_shares
 from helpers.transformers.vision_transformers.vit import mlp
 
 
@@ -56,11 +57,7 @@ class CrossBlock(nn.Module):
         self, *, dim: int, inputs: int, heads: int, hidden: int
     ) -> None:
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(
-                f"dim = {dim}, heads = {heads}: each head takes an equal "
-                "share, so the width is a multiple of the number of heads"
-            )
+        check_shares(dim, heads)
         self.heads = heads
         self.norm, self.input_norm = nn.LayerNorm(dim), nn.LayerNorm(inputs)
         self.query = nn.Linear(dim, dim)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from helpers.convnets.architectures.stochastic_depth import stochastic_depth
 from helpers.convnets.architectures.weights import load_published
 from helpers.transformers.attention import attend
+from helpers.transformers.attention.multihead import check_shares
 from helpers.transformers.vision_transformers.vit import check_patch, mlp
 
 
@@ -274,11 +275,7 @@ class Swin(nn.Module):
 
 def check_windows(dim, heads, window, shift):
     """Refuse heads that do not divide the width, and no window."""
-    if heads < 1 or dim % heads:
-        raise ValueError(
-            f"dim = {dim}, heads = {heads}: each head takes an equal share, "
-            "so the width is a multiple of the number of heads"
-        )
+    check_shares(dim, heads)
     if window < 1 or not 0 <= shift < window:
         raise ValueError(
             f"window = {window}, shift = {shift}: a window has 1 token on "

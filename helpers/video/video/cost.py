@@ -4,7 +4,8 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from helpers.localization.detection import experiments
 
 
 def multiply_adds(network: nn.Module, shape: tuple[int, ...]) -> int:
@@ -16,6 +17,4 @@ def multiply_adds(network: nn.Module, shape: tuple[int, ...]) -> int:
     """
     twin = copy.deepcopy(network).to("meta").eval()
     clip = torch.empty(1, *shape, device="meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin(clip)
-    return counter.get_total_flops() // 2
+    return experiments.multiply_adds(lambda: twin(clip))
