@@ -13,7 +13,8 @@ from torchvision.models.video import r3d_18
 from benchmarks.architectures import Side, both_ways
 from benchmarks.harness import Pair
 from helpers.convnets.architectures.resnet import resnet18
-from helpers.video.video import FramesFirst, SlowFast, TimeSformer, from_transformers, inflate, pathways
+from helpers.video.spacetime_convnets import FramesFirst, SlowFast, inflate, pathways
+from helpers.video.video_transformers import TimeSformer, from_transformers
 
 PAIRS = 5  # a call takes up to some seconds
 SCHEMES = {"released": "divided_space_time", "space": "space_only", "joint": "joint_space_time"}

@@ -28,7 +28,9 @@ WORDS = {  # a word that readers would look for, for each chapter
     "gans": "minimax",
     "detection": "suppression",
     "clip": "zero-shot",
-    "video": "SlowFast",
+    "optical_flow": "aperture",
+    "spacetime_convnets": "SlowFast",
+    "video_transformers": "axial",
     "distillation": "picojoules",
 }
 MAXIMUM_WIRE = 1_000_000  # bytes

@@ -1,4 +1,4 @@
-"""Shifted images, aliasing, random cells, latency and drawings: what the chapter measures outside the families."""
+"""Shifted images, aliasing, random cells and drawings: what the chapter measures outside the families."""
 
 import math
 
@@ -95,13 +95,6 @@ def test_learns_toy_problem():
     assert (net.eval()(x).argmax(1) == y).float().mean() > 0.95
 
 
-def test_latency_leaves_the_net_as_it_was():
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    before = {k: v.clone() for k, v in net.state_dict().items()}
-    assert experiments.latency(net, torch.rand(2, 1, 8, 8), repeats=2) > 0
-    assert net.training and all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-
-
 def test_drawing_has_every_part_and_arrow():
     fig, ax = plt.subplots()
     draw_block(
@@ -117,7 +110,6 @@ def test_drawing_has_every_part_and_arrow():
     [
         (lambda: shifted(torch.zeros(1, 1, 4, 4), 4, torch.Generator()), "most = 4: the images measure 4x4"),
         (lambda: experiments.operation("sep7", 4), "kind = 'sep7': one of sep3, sep5"),
-        (lambda: experiments.latency(nn.Identity(), torch.zeros(1), repeats=0), "repeats = 0: at least 1"),
         (lambda: draw_block(plt.figure().gca(), {"a": (0, 0, "x")}, [("a", "b")]), "'b' is no part: a"),
     ],
 )

@@ -22,9 +22,7 @@ from helpers.localization.detection.experiments import (
     both_found,
     draw_scenes,
     find,
-    images_per_second,
     learn,
-    multiply_adds,
     photographs,
 )
 from helpers.notebook import table
@@ -182,21 +180,6 @@ def test_remembered_proposer_sees_each_image_once():
     remembered.known.clear()
     remembered(images[:1])
     assert seen == [0.25, 0.75, 0.25]
-
-
-def test_multiply_adds_of_layers_are_exact():
-    assert multiply_adds(lambda: nn.Linear(7, 5)(torch.zeros(3, 7))) == 3 * 7 * 5
-    conv = nn.Conv2d(3, 4, 3, padding=1)
-    assert multiply_adds(lambda: conv(torch.zeros(2, 3, 8, 6))) == 2 * 8 * 6 * 4 * 27
-    assert multiply_adds(lambda: torch.zeros(5).relu()) == 0
-
-
-def test_speed_is_that_of_the_best_repeat(monkeypatch):
-    ticks = iter([0.0, 4.0, 10.0, 12.0, 20.0, 25.0])
-    monkeypatch.setattr(experiments, "process_time", lambda: next(ticks))
-    calls = []
-    rate = images_per_second(lambda x: calls.append(len(x)), torch.zeros(6, 3, 4, 4))
-    assert calls == [6, 6, 6] and rate == 3.0
 
 
 CORNERS = torch.tensor([[0.0, 0, 6, 6], [8, 8, 14, 14], [14, 8, 22, 14]])  # centres (3, 3), (11, 11), (18, 11)

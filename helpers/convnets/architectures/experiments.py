@@ -1,9 +1,7 @@
 """What the chapter measures that belongs to no family: shifted images, aliasing of a first layer, random cells,
-latency, and drawings of blocks."""
+and drawings of blocks."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
@@ -150,23 +148,6 @@ class CellNet(nn.Module):
             for cell in cells:
                 x, prev = cell(x, prev), x
         return self.head(F.relu(x).mean((2, 3)))
-
-
-def latency(net: nn.Module, images: Tensor, repeats: int = 5) -> float:
-    """Median seconds of a forward pass in evaluation mode, after one that does not count."""
-    if repeats < 1:
-        raise ValueError(f"repeats = {repeats}: at least 1")
-    training, times = net.training, []
-    net.eval()
-    with torch.inference_mode():
-        for _ in range(repeats + 1):
-            start = perf_counter()
-            net(images)
-            if images.is_cuda:
-                torch.cuda.synchronize()
-            times.append(perf_counter() - start)
-    net.train(training)
-    return median(times[1:])
 
 
 def draw_block(

@@ -1,6 +1,7 @@
 """The arithmetic of convolutions: sizes, counts, receptive fields, matrices (Dumoulin & Visin 2016, arXiv:1603.07285).
 
 `arithmetic` predicts sizes, parameters and multiply-adds without a tensor; `accounting` adds them up layer by layer;
+`running` counts what a network does when it runs, and takes its time;
 `fields` says which pixels an output sees; `by_hand` computes convolutions and pooling as their definitions read;
 `layers` has two convolutions that torch has not.
 """
@@ -37,6 +38,7 @@ from helpers.convnets.output_size.by_hand import (
 )
 from helpers.convnets.output_size.fields import Field, input_gradient, receptive_field, union
 from helpers.convnets.output_size.layers import CoordConv, DepthwiseSeparable, coordinates
+from helpers.convnets.output_size.running import inputs_per_second, latency, multiply_adds
 
 __all__ = [
     "ALEXNET",
@@ -60,9 +62,12 @@ __all__ = [
     "conv_transpose_output_size",
     "coordinates",
     "input_gradient",
+    "inputs_per_second",
+    "latency",
     "layer_table",
     "max_pool_by_hand",
     "max_pool_gradient",
+    "multiply_adds",
     "overlap_counts",
     "pool_output_size",
     "receptive_field",

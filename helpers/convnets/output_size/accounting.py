@@ -161,7 +161,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[Row]:
         activations = sum(t.numel() for t in outputs if storage(t) not in known)
         alive.extend(outputs)
         weights, parameters = own_parameters(module)
-        cost = multiply_adds(module, inputs, outputs[0])
+        cost = own_multiply_adds(module, inputs, outputs[0])
         rows.append(Row(names[module], tuple(outputs[0].shape[1:]), weights, parameters, activations, cost))
 
     watched = [m for m in model.modules() if not list(m.children()) or list(m.parameters(recurse=False))]
@@ -183,7 +183,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[Row]:
     return rows
 
 
-def multiply_adds(module: nn.Module, inputs: tuple, output: Tensor) -> int:
+def own_multiply_adds(module: nn.Module, inputs: tuple, output: Tensor) -> int:
     """Those of one convolution or linear layer for one image; 0 for any other module."""
     if isinstance(module, nn.Linear):
         return module.in_features * output[0].numel()

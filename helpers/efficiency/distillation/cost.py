@@ -4,8 +4,7 @@ from statistics import median
 
 from torch import Tensor, nn
 
-from helpers.convnets.architectures.experiments import latency
-from helpers.convnets.output_size import layer_table
+from helpers.convnets.output_size import latency, layer_table
 
 # Picojoules for 32-bit floats in 45 nm silicon (Horowitz 2014, ISSCC).
 MULTIPLY, ADD, FETCH = 3.7, 0.9, 640.0

@@ -1,16 +1,14 @@
 """What the chapter does with all detectors alike: draw scenes, learn, find,
-count the work, take the time, and look at pairs of things in one cell."""
+and look at pairs of things in one cell."""
 
 import hashlib
 from collections.abc import Callable, Sequence
-from time import perf_counter, process_time
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import pil_to_tensor
 
 from helpers.data import batches, load, voc_boxes
@@ -153,31 +151,6 @@ class Remembered:
                 self.known[key] = self.proposer(image).to(image.device)
             found.append(self.known[key])
         return found
-
-
-def multiply_adds(call: Callable[[], object]) -> int:
-    """Multiply-adds of the layers and products in a call."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        call()
-    return counter.get_total_flops() // 2
-
-
-def images_per_second(
-    detect: Callable[[Tensor], object],
-    images: Float[Tensor, "n 3 h w"],
-    *,
-    repeats: int = 3,
-) -> float:
-    """The best of `repeats`: processor time on a CPU, wall time on a GPU."""
-    gpu = images.device.type == "cuda"
-    clock, times = perf_counter if gpu else process_time, []
-    for _ in range(repeats):
-        start = clock()
-        detect(images)
-        if gpu:
-            torch.cuda.synchronize()
-        times.append(clock() - start)
-    return len(images) / max(min(times), 1e-9)
 
 
 class Pairs(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers.data.scenes import ACTIONS, render_clip, sample_action
-from helpers.video.video import VideoFolder, count_frames, frame_places, middle_frames, motion_clips, read_frames
+from helpers.video.optical_flow import VideoFolder, count_frames, frame_places, middle_frames, motion_clips, read_frames
 
 
 def test_motion_clips():

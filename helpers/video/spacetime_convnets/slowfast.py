@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from helpers.video.video.laterals import Lateral, pathways
+from helpers.video.spacetime_convnets.laterals import Lateral, pathways
 
 
 class Stem(nn.Module):

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
-from helpers.video.video.flow import warp
+from helpers.video.optical_flow.flow import warp
 
 
 def stack_flow(

@@ -18,7 +18,7 @@ from helpers.convnets.architectures.preactivation import preactivation_small
 from helpers.convnets.architectures.resnet import resnet18, resnet_small
 from helpers.convnets.architectures.squeezenet import squeezenet_small
 from helpers.convnets.output_size import CoordConv
-from helpers.video.video import (
+from helpers.video.spacetime_convnets import (
     InceptionI3d,
     bootstrap,
     from_googlenet,
@@ -27,7 +27,7 @@ from helpers.video.video import (
     inflate,
     inflate_weight,
 )
-from helpers.video.video.i3d import same
+from helpers.video.spacetime_convnets.i3d import same
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -1,5 +1,5 @@
-"""What the chapter does with all its networks alike: draw clips and their
-flow, mirror them, learn, and count what is right for each kind of action."""
+"""What the chapters on video do with all networks alike: draw clips and
+their flow, mirror them, learn, and count what is right for each kind."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
@@ -20,8 +20,8 @@ from helpers.training import (
     scheduled,
     warmup,
 )
-from helpers.video.video.clips import KINDS
-from helpers.video.video.flow import lucas_kanade
+from helpers.video.optical_flow.clips import KINDS
+from helpers.video.optical_flow.flow import lucas_kanade
 
 CALM = Rules(materials=("plain",), backgrounds=("plain", "gradient"))
 FEW = (
@@ -51,15 +51,17 @@ AXES = {"backwards": 1, "upside down": 3, "left to right": 4}
 
 
 class Clips(NamedTuple):
-    """Clips, the place of their action in `ACTIONS`, and their flow.
-
-    `truth` and `valid` come from the geometry, `flow` from the pixels.
-    """
+    """Clips, the place of their action in `ACTIONS`, and their flow."""
 
     videos: Float[Tensor, "n f 3 h w"]
     labels: Int[Tensor, " n"]
     flow: Float[Tensor, "n l 2 h w"]
-    truth: Float[Tensor, "n l 2 h w"]
+
+
+class Truth(NamedTuple):
+    """The flow by geometry, and where the second frame shows its end."""
+
+    flow: Float[Tensor, "n l 2 h w"]
     valid: Bool[Tensor, "n l h w"]
 
 
@@ -79,12 +81,27 @@ def draw_clips(
     `options` are those of `lucas_kanade`.
     """
     drawn = make_clips(
-        n, size, frames, seed=seed, actions=actions, rules=rules, flow=True
+        n, size, frames, seed=seed, actions=actions, rules=rules
     )
     videos = drawn.videos.to(device)
     found = find_flow(videos, **options)
-    truth, valid = drawn.flow.to(device), drawn.valid.to(device)
-    return Clips(videos, drawn.labels.to(device), found, truth, valid)
+    return Clips(videos, drawn.labels.to(device), found)
+
+
+def true_flow(
+    n: int,
+    size: int,
+    frames: int = 9,
+    *,
+    seed: int,
+    actions: Collection[str] = tuple(ACTIONS),
+    rules: Rules = CALM,
+) -> Truth:
+    """That of the first `n` clips that `draw_clips` films of this seed."""
+    drawn = make_clips(
+        n, size, frames, seed=seed, actions=actions, rules=rules, flow=True
+    )
+    return Truth(drawn.flow, drawn.valid)
 
 
 def find_flow(
@@ -207,25 +224,3 @@ def by_kind(
         mine = torch.tensor([kind == k for k in kinds], device=right.device)
         shares[kind] = right[mine].mean().item()
     return shares
-
-
-class FrameMean(nn.Module):
-    """A network for images on a clip: the mean of its scores of all frames.
-
-    While it learns it sees one frame of each clip, drawn anew each time.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, videos: Float[Tensor, "b f c h w"]
-    ) -> Float[Tensor, "b k"]:
-        b, f = videos.shape[:2]
-        if self.training:
-            drawn = torch.randint(f, (b,), device=videos.device)
-            numbers = torch.arange(b, device=videos.device)
-            return self.network(videos[numbers, drawn])
-        scores = self.network(videos.flatten(0, 1))
-        return scores.unflatten(0, (b, f)).mean(1)

@@ -14,7 +14,7 @@ from helpers.convnets.architectures.googlenet import (
     GoogLeNet,
     googlenet_small,
 )
-from helpers.video.video.inflate import FramesFirst, inflate, inflate_weight
+from helpers.video.spacetime_convnets.inflate import FramesFirst, inflate, inflate_weight
 
 SHORTEST = 9  # frames; fewer leave one step of time before the last mean
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
 from helpers.data.scenes import make_clips
-from helpers.video.video import colour_wheel, endpoint_error, flow_to_rgb, horn_schunck, lucas_kanade, warp
-from helpers.video.video.flow import deepest, derivatives, pyramid
+from helpers.video.optical_flow import colour_wheel, endpoint_error, flow_to_rgb, horn_schunck, lucas_kanade, warp
+from helpers.video.optical_flow.flow import deepest, derivatives, pyramid
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-6)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

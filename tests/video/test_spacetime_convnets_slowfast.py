@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers.convnets.output_size import layer_table
-from helpers.video.video import (
+from helpers.video.spacetime_convnets import (
     Lateral,
     SlowFast,
     pathways,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from helpers.transformers.attention import MultiHeadAttention
 from helpers.transformers.vision_transformers.vit import check_patch, mlp
-from helpers.video.video.plans import (
+from helpers.video.video_transformers.plans import (
     Plan,
     Step,
     chosen,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.video.video import (
+from helpers.video.video_transformers import (
     PLANS,
     Step,
     TimeSformer,
@@ -18,7 +18,7 @@ from helpers.video.video import (
     timesformer_small,
     token_maps,
 )
-from helpers.video.video.plans import group, ungroup
+from helpers.video.video_transformers.plans import group, ungroup
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 SMALL = dict(frames=4, image=16, patch=4, dim=16, depth=2, heads=4, hidden=24, classes=5)

@@ -1,5 +1,6 @@
 """What the chapter does with all its networks alike: clips, mirrors, learning, counting, the reader's folder."""
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
@@ -11,13 +12,13 @@ from helpers.data import batches
 from helpers.data.scenes import ACTIONS, make_clips
 from helpers.notebook import table
 from helpers.training import fit, gradient_update
-from helpers.video import video as vd
-from helpers.video.video.experiments import (
+from helpers.video import optical_flow as of
+from helpers.video import video_transformers
+from helpers.video.optical_flow.experiments import (
     AXES,
     CALM,
     FEW,
     PAIRS,
-    FrameMean,
     answer,
     by_kind,
     centred,
@@ -26,7 +27,9 @@ from helpers.video.video.experiments import (
     learn,
     middle,
     mirrored,
+    true_flow,
 )
+from helpers.video.optical_flow.trials import FrameMean, Trials, frame_net, learn_shapes, with_head_start
 from tools.notebooks import BOOK
 
 NAMES = list(ACTIONS)
@@ -40,14 +43,15 @@ def clips():
 def test_clips_are_those_of_the_book(clips):
     theirs = make_clips(16, 16, 5, seed=3, actions=FEW, rules=CALM, flow=True)
     assert torch.equal(clips.videos, theirs.videos) and torch.equal(clips.labels, theirs.labels)
-    assert torch.equal(clips.truth, theirs.flow) and torch.equal(clips.valid, theirs.valid)
-    assert {ACTIONS[NAMES[i]] for i in clips.labels.tolist()} == set(vd.KINDS)
+    truth = true_flow(3, 16, 5, seed=3, actions=FEW)
+    assert torch.equal(truth.flow, theirs.flow[:3]) and torch.equal(truth.valid, theirs.valid[:3])
+    assert {ACTIONS[NAMES[i]] for i in clips.labels.tolist()} == set(of.KINDS)
 
 
 def test_flow_leads_from_each_frame_to_the_next(clips):
     flow = find_flow(clips.videos, levels=1, steps=1)
     assert_close(flow, clips.flow)
-    alone = vd.lucas_kanade(clips.videos[:, 2], clips.videos[:, 3], levels=1, steps=1)
+    alone = of.lucas_kanade(clips.videos[:, 2], clips.videos[:, 3], levels=1, steps=1)
     assert_close(flow[:, 2], alone)
 
 
@@ -116,9 +120,9 @@ def test_learn_and_answer(clips):
     for _ in range(2):
         torch.manual_seed(0)
         net = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(2 * 4 * 16, 14))
-        net = learn(net, lambda videos, flow: vd.stack_flow(flow), clips, 60, run=1, rate=2e-2)
+        net = learn(net, lambda videos, flow: of.stack_flow(flow), clips, 60, run=1, rate=2e-2)
         assert not net.training
-        found.append(answer(net, lambda videos, flow: vd.stack_flow(flow), clips))
+        found.append(answer(net, lambda videos, flow: of.stack_flow(flow), clips))
     assert torch.equal(*found)
     assert by_kind(found[0].argmax(1), clips.labels)["all"] > 0.3
 
@@ -144,12 +148,50 @@ def test_a_folder_of_the_readers(tmp_path):
                     pixels = (20 * t + 60 * k + torch.zeros(48, 48, 3)).byte().numpy()
                     file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
                 file.mux(stream.encode())
-    notebook = nbformat.read(BOOK / "video" / "video.ipynb", 4)
+    notebook = nbformat.read(BOOK / "video" / "video_transformers.ipynb", 4)
     (cell,) = [c.source for c in notebook.cells if c.cell_type == "code" and "VideoFolder(" in c.source]
-    place = {"folder": str(tmp_path), "vd": vd, "torch": torch, "F": F, "seed": 0, "device": "cpu", "longer": 0.01}
+    place = {
+        "folder": str(tmp_path),
+        "of": of,
+        "vt": video_transformers,
+        "torch": torch,
+        "F": F,
+        "seed": 0,
+        "device": "cpu",
+        "longer": 0.01,
+    }
     place |= {"gradient_update": gradient_update, "fit": fit, "batches": batches, "centred": centred, "table": table}
     place["generator"] = torch.Generator().manual_seed(0)
     cell = cell.replace('folder = ""', "").replace("64", "32")
     assert "folder" not in cell.splitlines()[0].split("#")[0]
     exec(compile(cell, "cell", "exec"), place)
     assert place["rows"] and 0 <= place["rows"][0][1] <= 1
+
+
+def test_head_start_is_all_but_the_last_layer(unchecked):
+    taught = learn_shapes(8, 16, 1, seed=0, device="cpu")
+    torch.manual_seed(1)
+    net, plain = with_head_start(taught, 3), frame_net(3)
+    mine, theirs = net.state_dict(), taught.state_dict()
+    last = [key for key in mine if mine[key].shape != theirs[key].shape]
+    assert last == ["14.weight", "14.bias"] and mine["14.bias"].shape == (3,)
+    assert all(torch.equal(mine[key], theirs[key]) for key in mine if key not in last)
+    assert not torch.equal(plain.state_dict()["0.weight"], mine["0.weight"])
+
+
+def test_trials(clips, monkeypatch, unchecked):
+    """The same run gives the same network; right answers come run by run and by kind."""
+    trials = Trials(clips, clips, longer=0.1)
+    drawn = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
+    for name, run in (("a", 0), ("a", 1), ("b", 0)):
+        trials.teach(name, lambda: FrameMean(frame_net(14)), centred, 20, run, rate=1e-3)
+    assert torch.equal(trials.scores["a", 0], trials.scores["b", 0])
+    assert not torch.equal(trials.scores["a", 0], trials.scores["a", 1])
+    right = (trials.scores["a", 1].argmax(1) == clips.labels).double().mean().item()
+    assert trials.right("a")[1] == right and len(trials.right("b", "order")) == 1
+    assert trials.table(["b"]) == [["b", *(f"{trials.right('b', kind)[0]:.1f}" for kind in (*of.KINDS, "all"))]]
+    trials.bars(["a", "b"], 0.1)
+    (ax,) = drawn[0].axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and len(ax.patches) == 6
+    plt.close("all")

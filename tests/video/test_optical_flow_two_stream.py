@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 from torch import nn
 
 from helpers.convnets.architectures.resnet import resnet18
-from helpers.video.video import (
+from helpers.video.optical_flow import (
     Streams,
     cnn_m_2048,
     cross_modality,

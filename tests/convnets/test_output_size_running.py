@@ -1,0 +1,41 @@
+"""What a running network costs: exact multiply-adds, and clocks that the test turns."""
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.convnets.output_size import inputs_per_second, latency, multiply_adds, running
+
+
+def test_multiply_adds_of_layers_are_exact():
+    assert multiply_adds(lambda: nn.Linear(7, 5)(torch.zeros(3, 7))) == 3 * 7 * 5
+    conv = nn.Conv2d(3, 4, 3, padding=1)
+    assert multiply_adds(lambda: conv(torch.zeros(2, 3, 8, 6))) == 2 * 8 * 6 * 4 * 27
+    assert multiply_adds(lambda: torch.zeros(5).relu()) == 0
+
+
+def test_speed_is_that_of_the_best_repeat(monkeypatch):
+    ticks = iter([0.0, 4.0, 10.0, 12.0, 20.0, 25.0])
+    monkeypatch.setattr(running, "process_time", lambda: next(ticks))
+    calls = []
+    rate = inputs_per_second(lambda x: calls.append(len(x)), torch.zeros(6, 3, 4, 4))
+    assert calls == [6, 6, 6] and rate == 3.0
+
+
+def test_latency_leaves_the_net_as_it_was():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    assert latency(net, torch.rand(2, 1, 8, 8), repeats=2) > 0
+    assert net.training and all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: latency(nn.Identity(), torch.zeros(1), repeats=0),
+        lambda: inputs_per_second(nn.Identity(), torch.zeros(1), repeats=0),
+    ],
+)
+def test_bad_input(call):
+    with pytest.raises(ValueError, match="repeats = 0: at least 1"):
+        call()
