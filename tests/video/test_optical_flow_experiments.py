@@ -185,7 +185,7 @@ def test_trials(clips, monkeypatch, unchecked):
     drawn = []
     monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
     for name, run in (("a", 0), ("a", 1), ("b", 0)):
-        trials.teach(name, lambda: FrameMean(frame_net(14)), centred, 20, run, rate=1e-3)
+        trials.teach(name, lambda: FrameMean(frame_net(14)), centred, 100, run, rate=1e-3)
     assert torch.equal(trials.scores["a", 0], trials.scores["b", 0])
     assert not torch.equal(trials.scores["a", 0], trials.scores["a", 1])
     right = (trials.scores["a", 1].argmax(1) == clips.labels).double().mean().item()
