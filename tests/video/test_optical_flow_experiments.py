@@ -168,6 +168,27 @@ def test_a_folder_of_the_readers(tmp_path):
     assert place["rows"] and 0 <= place["rows"][0][1] <= 1
 
 
+def test_the_page_begins_at_gpu_size(unchecked):
+    """Its own cells film clips of 64 pixels and 17 frames and take a few steps with each input."""
+    notebook = nbformat.read(BOOK / "video" / "optical_flow.ipynb", 4)
+    cells = [c.source for c in notebook.cells if c.cell_type == "code"]
+
+    def by_scale(_, *, lecture, gpu):
+        return gpu if isinstance(gpu, tuple) else 0.06 if lecture == 1 else 2 if gpu == 1000 else 1
+
+    (imports,) = [c for c in cells if "FrameMean, Trials" in c]
+    place = {}
+    exec(imports, place)
+    place |= dict(by_scale=by_scale, scale="gpu", seed=0, device="cpu", seeds=[0], names=NAMES, source=lambda *_: None)
+    for begins in ("side, frames = by_scale", "namer = learn_shapes", "stack = lambda"):
+        (cell,) = [c for c in cells if c.startswith(begins)]
+        exec(compile(cell, "cell", "exec"), place)
+    trials = place["trials"]
+    assert place["train"].videos.shape == (28, 17, 3, 64, 64) and place["train"].flow.shape == (28, 16, 2, 64, 64)
+    assert {"middle frame", "frames, averaged", *place["inputs"]} == {name for name, _ in trials.scores}
+    assert all(scores.shape == (14, 14) and scores.isfinite().all() for scores in trials.scores.values())
+
+
 def test_head_start_is_all_but_the_last_layer(unchecked):
     taught = learn_shapes(8, 16, 1, seed=0, device="cpu")
     torch.manual_seed(1)

@@ -1,7 +1,8 @@
 """Where each pixel goes, and two streams that read it.
 
 `flow` finds where pixels go; `two_stream` reads a frame and a stack of
-flow; `clips` has what networks for video learn from.
+flow; `light` has a third stream, for when flow fails; `clips` has what
+networks for video learn from.
 """
 
 from helpers.video.optical_flow.clips import (
@@ -20,6 +21,11 @@ from helpers.video.optical_flow.flow import (
     horn_schunck,
     lucas_kanade,
     warp,
+)
+from helpers.video.optical_flow.light import (
+    even_light,
+    flicker,
+    stack_changes,
 )
 from helpers.video.optical_flow.two_stream import (
     Streams,
@@ -46,7 +52,9 @@ __all__ = [
     "count_frames",
     "cross_modality",
     "endpoint_error",
+    "even_light",
     "fit_svm",
+    "flicker",
     "flow_to_rgb",
     "frame_net_small",
     "frame_places",
@@ -57,6 +65,7 @@ __all__ = [
     "middle_frames",
     "motion_clips",
     "read_frames",
+    "stack_changes",
     "stack_flow",
     "stack_trajectories",
     "subtract_mean",

@@ -26,10 +26,9 @@ from helpers.video.optical_flow.experiments import (
 )
 
 
-def frame_net(classes: int) -> nn.Sequential:
+def frame_net(classes: int, channels: int = 3) -> nn.Sequential:
     """Three convolutions and a linear layer, for images of 32 pixels."""
     layers: list[nn.Module] = []
-    channels = 3
     for i, width in enumerate((16, 32, 64)):
         layers += [
             nn.Conv2d(channels, width, 3, 1 if i else 2, 1),
