@@ -36,7 +36,8 @@ def test_changes_are_blind_to_what_rests_and_to_contrast():
 def test_pixels_and_fields_have_as_many_steps_as_changes():
     videos, flow = rand(2, 5, 3, 8, 8), rand(2, 4, 2, 8, 8)
     assert pixels(videos).shape == changes(videos).shape == (2, 4, 3, 8, 8)
-    assert fields(videos, flow) is flow
+    assert_close(fields(videos, flow), fields(videos, 3 * flow))
+    assert_close(fields(videos, flow).std((1, 2, 3, 4)), torch.ones(2))
     tint = rand(2, 1, 3, 1, 1)
     assert_close(pixels(videos + tint), pixels(videos), atol=1e-4, rtol=1e-4)
 

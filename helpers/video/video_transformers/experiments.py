@@ -38,8 +38,8 @@ def pixels(
 
 
 def fields(videos: Tensor, flow: Tensor) -> Float[Tensor, "b l 2 h w"]:
-    """The flow alone, one field for each frame but the last."""
-    return flow
+    """The flow alone, in the same unit: a field for all frames but one."""
+    return unit(flow)
 
 
 def small_scheme(
