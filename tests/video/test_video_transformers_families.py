@@ -18,6 +18,7 @@ from helpers.notebook import table
 from helpers.training import fit, gradient_update
 from helpers.video import optical_flow
 from helpers.video.optical_flow import cnn_m_2048, lucas_kanade, stack_flow, temporal_network, two_stream_small
+from helpers.video.optical_flow import trials as trials_module
 from helpers.video.spacetime_convnets import (
     FramesFirst,
     i3d_small,
@@ -257,3 +258,31 @@ def test_a_folder_of_the_readers(tmp_path):
     assert "folder" not in cell.splitlines()[0].split("#")[0]
     exec(compile(cell, "cell", "exec"), place)
     assert place["rows"] and 0 <= place["rows"][0][1] <= 1
+
+
+SMALLER = {
+    "gpu=14000": "gpu=14",
+    "gpu=2800": "gpu=14",
+    "gpu=8000": "gpu=32",
+    "seed + 3)": "seed + 1)",
+    "round(250 * trials.longer)": "2",
+}
+
+
+def test_at_scale(monkeypatch, unchecked):
+    """The chapter's cells at GPU size, larger frames, more of them, all actions, with a few clips and before training."""
+    monkeypatch.setattr(trials_module, "learn", lambda net, *inputs, **options: net.eval())
+    notebook = nbformat.read(BOOK / "video" / "video_transformers.ipynb", 4)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    begins = ("from functools", "claim = partial(", "side, frames =", "inputs = {", "clip = changes", "taught =")
+    cells = [next(source for source in code if source.startswith(begin)) for begin in begins]
+    joined = "\n".join(cells)
+    for old, new in SMALLER.items():
+        assert joined.count(old) == 1, old
+        joined = joined.replace(old, new)
+    place = {"scale": "gpu", "seed": 0}
+    exec(compile(joined, "cells", "exec"), place)
+    assert place["clip"].shape == (1, 16, 3, 64, 64)
+    scores = place["trials"].scores
+    assert len(scores) == 3 + 4 + 4
+    assert all(one.shape == (14, 14) and one.isfinite().all() for one in scores.values())
