@@ -282,7 +282,7 @@ def test_at_scale(monkeypatch, unchecked):
         joined = joined.replace(old, new)
     place = {"scale": "gpu", "seed": 0}
     exec(compile(joined, "cells", "exec"), place)
-    assert place["clip"].shape == (1, 16, 3, 64, 64)
+    assert place["clip"].shape == (1, 14, 3, 64, 64)
     scores = place["trials"].scores
     assert len(scores) == 3 + 4 + 4
     assert all(one.shape == (14, 14) and one.isfinite().all() for one in scores.values())
