@@ -27,6 +27,8 @@ def test_changes_are_blind_to_what_rests_and_to_contrast():
     seen = changes(videos)
     assert seen.shape == (3, 4, 3, 8, 8)
     assert_close(seen.std((1, 2, 3, 4)), torch.ones(3))
+    step = videos[:, 1:] - videos[:, :-1]
+    assert_close(seen, step / step.std((1, 2, 3, 4), keepdim=True))
     ground = rand(3, 1, 3, 8, 8)
     assert_close(changes(0.5 * videos + ground), seen, atol=1e-4, rtol=1e-4)
     assert_close(changes(videos.flip(1)), -seen.flip(1))
