@@ -53,7 +53,7 @@ def small_scheme(
 ) -> TimeSformer:
     """The chapter's network: patches of 8 pixels, 2 blocks, width 32.
 
-    Positions in space and time begin at N(0, `loud`²), about as large as
+    Positions in space and time begin at N(0, s²), s = `loud`, as large as
     patches. The authors' begin at nothing in time, for their networks have
     learned from images before; ours learn from clips alone.
     """
