@@ -1,19 +1,14 @@
-"""What the chapter does with all its networks alike: clips, mirrors, learning, counting, the reader's folder."""
+"""What the chapter does with all its networks alike: clips, mirrors, learning, counting, the page at GPU size."""
 
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.testing import assert_close
 
-from helpers.data import batches
 from helpers.data.scenes import ACTIONS, make_clips
-from helpers.notebook import table
-from helpers.training import fit, gradient_update
 from helpers.video import optical_flow as of
-from helpers.video import video_transformers
 from helpers.video.optical_flow.experiments import (
     AXES,
     CALM,
@@ -132,40 +127,6 @@ def test_by_kind():
     picked = labels.clone()
     picked[2] = 0
     assert by_kind(picked, labels) == {"all": 0.75, "appearance": 1.0, "motion": 0.5, "order": 1.0}
-
-
-def test_a_folder_of_the_readers(tmp_path):
-    """The cell for videos of the reader's own runs on tiny files, with two steps of training."""
-    av = pytest.importorskip("av")
-    for k, name in enumerate(("nod", "wave")):
-        for i in range(4):
-            (tmp_path / name).mkdir(exist_ok=True)
-            with av.open(str(tmp_path / name / f"{i}.mp4"), "w") as file:
-                stream = file.add_stream("mpeg4", rate=8)
-                stream.width = stream.height = 48
-                stream.pix_fmt = "yuv420p"
-                for t in range(10):
-                    pixels = (20 * t + 60 * k + torch.zeros(48, 48, 3)).byte().numpy()
-                    file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-                file.mux(stream.encode())
-    notebook = nbformat.read(BOOK / "video" / "video_transformers.ipynb", 4)
-    (cell,) = [c.source for c in notebook.cells if c.cell_type == "code" and "VideoFolder(" in c.source]
-    place = {
-        "folder": str(tmp_path),
-        "of": of,
-        "vt": video_transformers,
-        "torch": torch,
-        "F": F,
-        "seed": 0,
-        "device": "cpu",
-        "longer": 0.01,
-    }
-    place |= {"gradient_update": gradient_update, "fit": fit, "batches": batches, "centred": centred, "table": table}
-    place["generator"] = torch.Generator().manual_seed(0)
-    cell = cell.replace('folder = ""', "").replace("64", "32")
-    assert "folder" not in cell.splitlines()[0].split("#")[0]
-    exec(compile(cell, "cell", "exec"), place)
-    assert place["rows"] and 0 <= place["rows"][0][1] <= 1
 
 
 def test_the_page_begins_at_gpu_size(unchecked):

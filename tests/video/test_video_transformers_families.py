@@ -4,14 +4,21 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 import torch
 from torch.nn import functional as F
 
 from helpers.convnets.architectures.resnet import resnet_small
 from helpers.convnets.output_size import layer_table, multiply_adds
+from helpers.data import batches
+from helpers.notebook import table
+from helpers.training import fit, gradient_update
+from helpers.video import optical_flow
 from helpers.video.optical_flow import cnn_m_2048, lucas_kanade, stack_flow, temporal_network, two_stream_small
+from helpers.video.optical_flow import trials as trials_module
 from helpers.video.spacetime_convnets import (
     FramesFirst,
     i3d_small,
@@ -24,6 +31,8 @@ from helpers.video.spacetime_convnets import (
     slowfast_small,
 )
 from helpers.video.video_transformers import timesformer_b, timesformer_hr, timesformer_l, timesformer_small
+from helpers.video.video_transformers.experiments import changes, small_scheme
+from tools.notebooks import BOOK
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -214,3 +223,66 @@ for function, inputs in ((partial(lucas_kanade, levels=1, steps=1), frames.chunk
     torch.testing.assert_close(compiled(*inputs), function(*inputs))
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_folder_of_the_readers(tmp_path):
+    """The cell for videos of the reader's own runs on tiny files, with two steps of training."""
+    av = pytest.importorskip("av")
+    for k, name in enumerate(("nod", "wave")):
+        for i in range(4):
+            (tmp_path / name).mkdir(exist_ok=True)
+            with av.open(str(tmp_path / name / f"{i}.mp4"), "w") as file:
+                stream = file.add_stream("mpeg4", rate=8)
+                stream.width = stream.height = 48
+                stream.pix_fmt = "yuv420p"
+                for t in range(10):
+                    pixels = (20 * t + 60 * k + torch.zeros(48, 48, 3)).byte().numpy()
+                    file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+                file.mux(stream.encode())
+    notebook = nbformat.read(BOOK / "video" / "video_transformers.ipynb", 4)
+    (cell,) = [c.source for c in notebook.cells if c.cell_type == "code" and "VideoFolder(" in c.source]
+    place = {
+        "folder": str(tmp_path),
+        "of": optical_flow,
+        "small_scheme": small_scheme,
+        "changes": changes,
+        "torch": torch,
+        "F": F,
+        "seed": 0,
+        "device": "cpu",
+        "trials": SimpleNamespace(longer=0.01),
+    }
+    place |= {"gradient_update": gradient_update, "fit": fit, "batches": batches, "table": table}
+    place["generator"] = torch.Generator().manual_seed(0)
+    cell = cell.replace('folder = ""', "").replace("64", "32")
+    assert "folder" not in cell.splitlines()[0].split("#")[0]
+    exec(compile(cell, "cell", "exec"), place)
+    assert place["rows"] and 0 <= place["rows"][0][1] <= 1
+
+
+SMALLER = {
+    "gpu=14000": "gpu=14",
+    "gpu=2800": "gpu=14",
+    "gpu=8000": "gpu=32",
+    "seed + 3)": "seed + 1)",
+    "round(250 * trials.longer)": "2",
+}
+
+
+def test_at_scale(monkeypatch, unchecked):
+    """The chapter's cells at GPU size, larger frames, more of them, all actions, with a few clips and before training."""
+    monkeypatch.setattr(trials_module, "learn", lambda net, *inputs, **options: net.eval())
+    notebook = nbformat.read(BOOK / "video" / "video_transformers.ipynb", 4)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    begins = ("from functools", "claim = partial(", "side, frames =", "inputs = {", "clip = changes", "taught =")
+    cells = [next(source for source in code if source.startswith(begin)) for begin in begins]
+    joined = "\n".join(cells)
+    for old, new in SMALLER.items():
+        assert joined.count(old) == 1, old
+        joined = joined.replace(old, new)
+    place = {"scale": "gpu", "seed": 0}
+    exec(compile(joined, "cells", "exec"), place)
+    assert place["clip"].shape == (1, 14, 3, 64, 64)
+    scores = place["trials"].scores
+    assert len(scores) == 3 + 4 + 4
+    assert all(one.shape == (14, 14) and one.isfinite().all() for one in scores.values())
