@@ -9,11 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.convnets.architectures.googlenet import (
-    MODULES,
-    GoogLeNet,
-    googlenet_small,
-)
+from helpers.convnets.architectures.googlenet import MODULES, GoogLeNet
+from helpers.video.optical_flow.trials import frame_net
 from helpers.video.spacetime_convnets.inflate import FramesFirst, inflate, inflate_weight
 
 SHORTEST = 9  # frames; fewer leave one step of time before the last mean
@@ -243,12 +240,13 @@ def inception_i3d_flow(**options) -> InceptionI3d:
 
 
 def i3d_small(
-    *, classes: int = 14, channels: int = 3, ends: str = "zeros"
+    image: nn.Module | None = None, *, classes: int = 14, ends: str = "zeros"
 ) -> FramesFirst:
-    """The book's own: `googlenet_small`, inflated, for about 9 frames.
+    """The book's own: a `frame_net`, inflated, for about 8 frames.
 
-    As in the large one its first two pools leave time alone; the third
-    halves it.
+    As in the large one its first convolution halves time and its first
+    two pools leave time alone. `image` is a `frame_net` to begin from,
+    head and all; without one it starts from scratch.
     """
-    image = googlenet_small(classes=classes, channels=channels)
-    return FramesFirst(inflate(image, still=("1", "3"), ends=ends))
+    image = frame_net(classes) if image is None else image
+    return FramesFirst(inflate(image.train(), still=("7", "11"), ends=ends))
