@@ -1,0 +1,157 @@
+"""Networks that learn which way things went, and how well they do meanwhile."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import AdamW
+
+from helpers.data import batches
+from helpers.data.scenes import CLASSES, make_scenes
+from helpers.training import (
+    Batch,
+    History,
+    cosine_decay,
+    fit,
+    gradient_update,
+    scheduled,
+    warmup,
+)
+from helpers.video.optical_flow.experiments import CALM, centred
+from helpers.video.optical_flow.trials import frame_net
+from helpers.video.spacetime_convnets.trips import (
+    LENGTHS,
+    WAYS,
+    WHATS,
+    Trips,
+    mirrored_trips,
+)
+
+Label = Callable[[Trips], Int[Tensor, " n"]]
+Judge = Callable[[Int[Tensor, " n"], Trips], Mapping[str, float]]
+
+
+def what_and_way(trips: Trips) -> Int[Tensor, " n"]:
+    """A class for each thing and way."""
+    return trips.what * len(WAYS) + trips.way
+
+
+def way_and_length(trips: Trips) -> Int[Tensor, " n"]:
+    """A class for each way, of lasting trips first, then of brief ones."""
+    return trips.length * len(WAYS) + trips.way
+
+
+def by_what_and_way(
+    picked: Int[Tensor, " n"], trips: Trips
+) -> Mapping[str, float]:
+    """The share of answers whose thing, and whose way, is right."""
+    what = picked // len(WAYS) == trips.what
+    way = picked % len(WAYS) == trips.way
+    return {"what": share(what), "way": share(way), "both": share(what & way)}
+
+
+def by_length(
+    picked: Int[Tensor, " n"], trips: Trips
+) -> Mapping[str, float]:
+    """The share of right answers on lasting and on brief trips."""
+    right = picked == way_and_length(trips)
+    return {
+        name: share(right[trips.length == i])
+        for i, name in enumerate(LENGTHS)
+    }
+
+
+def share(right):
+    return right.double().mean().item()
+
+
+@torch.no_grad()
+def pick(
+    network: nn.Module, videos: Float[Tensor, "n f 3 h w"]
+) -> Int[Tensor, " n"]:
+    """The class that a network gives the highest score, 50 at a time."""
+    training = network.training
+    network.eval()
+    scores = [network(centred(part)) for part in videos.split(50)]
+    network.train(training)
+    return torch.cat(scores).argmax(1)
+
+
+def learn_trips(
+    network: nn.Module,
+    train: Trips,
+    test: Trips,
+    steps: int,
+    *,
+    label: Label,
+    judge: Judge,
+    run: int,
+    every: int,
+    rate: float = 5e-3,
+    decay: bool = True,
+    batch_size: int = 16,
+) -> History:
+    """Teach a network to name trips, each seen in random mirrors.
+
+    After each `every` steps `judge` examines what it picks for the clips
+    of `test`, recorded as "test …". The rate is warmed up and, with
+    `decay`, goes down to zero along a cosine. `run` seeds what is drawn.
+    """
+    draw = torch.Generator().manual_seed(run)
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        trips = mirrored_trips(Trips(*batch), draw)
+        return F.cross_entropy(network(centred(trips.videos)), label(trips))
+
+    network = network.to(train.way.device).train()
+    optimizer = AdamW(network.parameters(), rate, weight_decay=0.01)
+    update = gradient_update(network, optimizer, loss)
+    warm = max(steps // 8, 1)
+    later = cosine_decay(steps - warm) if decay else lambda step: 1.0
+    rule = warmup(warm, later)
+    stream = batches(
+        *train, batch_size=batch_size, generator=draw, drop_last=True
+    )
+    history = fit(
+        scheduled(update, optimizer, rule),
+        stream,
+        steps,
+        evaluate={"test": lambda: judge(pick(network, test.videos), test)},
+        every=every,
+        progress=False,
+    )
+    network.eval()
+    return history
+
+
+def learn_whats(
+    n: int, size: int, steps: int, *, run: int, device: torch.device | str
+) -> nn.Sequential:
+    """A `frame_net` that has learned WHATS from `n` single pictures."""
+    rules = replace(CALM, count=1, shapes=WHATS, sizes=("large",))
+    scenes = make_scenes(n, size, seed=1000 + run, rules=rules)
+    images = centred(scenes.images[:, None])[:, 0].to(device)
+    names = [CLASSES[label] for label in torch.cat(scenes.labels)]
+    labels = torch.tensor([WHATS.index(name) for name in names])
+    torch.manual_seed(run)
+    net = frame_net(len(WHATS)).to(device)
+    optimizer = AdamW(net.parameters(), 5e-3, weight_decay=0.01)
+    update = gradient_update(
+        net,
+        optimizer,
+        lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
+    )
+    stream = batches(
+        images,
+        labels.to(device),
+        batch_size=32,
+        generator=torch.Generator().manual_seed(run),
+        drop_last=True,
+    )
+    rule = cosine_decay(steps)
+    update = scheduled(update, optimizer, rule)
+    fit(update, stream, steps, progress=False)
+    return net.eval()
