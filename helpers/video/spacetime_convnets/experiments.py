@@ -1,7 +1,6 @@
 """Networks that learn which way things went, and how well they do meanwhile."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +9,6 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 
 from helpers.data import batches
-from helpers.data.scenes import CLASSES, make_scenes
 from helpers.training import (
     Batch,
     History,
@@ -20,12 +18,9 @@ from helpers.training import (
     scheduled,
     warmup,
 )
-from helpers.video.optical_flow.experiments import CALM, centred
-from helpers.video.optical_flow.trials import frame_net
+from helpers.video.optical_flow.experiments import centred
 from helpers.video.spacetime_convnets.trips import (
-    LENGTHS,
     WAYS,
-    WHATS,
     Trips,
     mirrored_trips,
 )
@@ -39,9 +34,9 @@ def what_and_way(trips: Trips) -> Int[Tensor, " n"]:
     return trips.what * len(WAYS) + trips.way
 
 
-def way_and_length(trips: Trips) -> Int[Tensor, " n"]:
-    """A class for each way, of lasting trips first, then of brief ones."""
-    return trips.length * len(WAYS) + trips.way
+def way(trips: Trips) -> Int[Tensor, " n"]:
+    """A class for each way."""
+    return trips.way
 
 
 def by_what_and_way(
@@ -53,15 +48,9 @@ def by_what_and_way(
     return {"what": share(what), "way": share(way), "both": share(what & way)}
 
 
-def by_length(
-    picked: Int[Tensor, " n"], trips: Trips
-) -> Mapping[str, float]:
-    """The share of right answers on lasting and on brief trips."""
-    right = picked == way_and_length(trips)
-    return {
-        name: share(right[trips.length == i])
-        for i, name in enumerate(LENGTHS)
-    }
+def by_way(picked: Int[Tensor, " n"], trips: Trips) -> Mapping[str, float]:
+    """The share of right answers of a network that names the way alone."""
+    return {"way": share(picked == trips.way)}
 
 
 def share(right):
@@ -125,33 +114,3 @@ def learn_trips(
     )
     network.eval()
     return history
-
-
-def learn_whats(
-    n: int, size: int, steps: int, *, run: int, device: torch.device | str
-) -> nn.Sequential:
-    """A `frame_net` that has learned WHATS from `n` single pictures."""
-    rules = replace(CALM, count=1, shapes=WHATS, sizes=("large",))
-    scenes = make_scenes(n, size, seed=1000 + run, rules=rules)
-    images = centred(scenes.images[:, None])[:, 0].to(device)
-    names = [CLASSES[label] for label in torch.cat(scenes.labels)]
-    labels = torch.tensor([WHATS.index(name) for name in names])
-    torch.manual_seed(run)
-    net = frame_net(len(WHATS)).to(device)
-    optimizer = AdamW(net.parameters(), 5e-3, weight_decay=0.01)
-    update = gradient_update(
-        net,
-        optimizer,
-        lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
-    )
-    stream = batches(
-        images,
-        labels.to(device),
-        batch_size=32,
-        generator=torch.Generator().manual_seed(run),
-        drop_last=True,
-    )
-    rule = cosine_decay(steps)
-    update = scheduled(update, optimizer, rule)
-    fit(update, stream, steps, progress=False)
-    return net.eval()

@@ -17,6 +17,7 @@ from helpers.video.spacetime_convnets.laterals import slow_places
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 LENGTHS = ("lasting", "brief")
 WHATS = ("disk", "cross", "star", "heart")
+BIG = replace(CALM, shapes=WHATS, sizes=("large",))
 
 
 class Trips(NamedTuple):
@@ -37,9 +38,9 @@ def make_trips(
     seed: int,
     alpha: int = 4,
     lengths: Collection[str] = LENGTHS,
-    far: tuple[float, float] = (0.35, 0.45),
+    far: tuple[float, float] = (0.25, 0.35),
     twins: bool = False,
-    rules: Rules = CALM,
+    rules: Rules = BIG,
     device: torch.device | str = "cpu",
 ) -> Trips:
     """Film one thing that goes left, right, up or down, `n` times.
@@ -52,13 +53,17 @@ def make_trips(
     Ways, lengths and shapes take turns, so that all are as frequent.
     Each clip has a scene of its own; with `twins` each scene is filmed
     with all ways and lengths. Raises `ValueError` where no frame lies
-    between two slow ones, and for unknown lengths.
+    between two slow ones, for unknown lengths, and for `far` in disorder.
     """
     unknown = set(lengths) - set(LENGTHS)
     if unknown or not lengths:
         raise ValueError(
             f"lengths = {sorted(lengths)}: choose some of {LENGTHS}"
         )
+    if n < 1:
+        raise ValueError(f"n = {n}: film one clip at least")
+    if not 0 <= far[0] <= far[1]:
+        raise ValueError(f"far = {far}: give the least, then the most")
     plans = [(length, way) for length in lengths for way in WAYS]
     videos, labels = [], []
     for i in range(n):
@@ -87,7 +92,7 @@ def draw_scene(
     seed: int, number: int, what: str, rules: Rules
 ) -> tuple[Scene, Random]:
     """One thing at home, near the middle, and what draws the rest."""
-    rules = replace(rules, count=1, shapes=(what,), sizes=("large",))
+    rules = replace(rules, count=1, shapes=(what,))
     scene = sample_scene(seed, rules, index=number)
     draw = Random(f"{seed} {number}")
     home = (draw.uniform(0.4, 0.6), draw.uniform(0.4, 0.6))
