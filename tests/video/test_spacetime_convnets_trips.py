@@ -10,7 +10,6 @@ from helpers.data.scenes import CLASSES, Rules
 from helpers.video.spacetime_convnets import (
     BIG,
     LENGTHS,
-    WAYS,
     WHATS,
     Trips,
     make_trips,
@@ -33,7 +32,8 @@ SIZES = [(8, 4), (16, 4), (32, 8), (9, 3)]  # frames and alpha
 
 def centre(frames: torch.Tensor) -> torch.Tensor:
     """Where what differs much from the corner lies, in pixels right and down."""
-    weight = ((frames - frames[..., :1, :1]).abs().sum(-3) > 0.4).to(frames)
+    apart = (frames - frames[..., :1, :1]).abs().sum(-3)
+    weight = (apart > 0.6 * apart.amax((-2, -1), keepdim=True)).to(frames)
     places = torch.arange(frames.shape[-1], dtype=frames.dtype)
     total = weight.sum((-2, -1))
     return torch.stack([(weight.sum(-2) * places).sum(-1), (weight.sum(-1) * places).sum(-1)], -1) / total[..., None]
