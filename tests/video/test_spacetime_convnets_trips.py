@@ -23,6 +23,7 @@ from helpers.video.spacetime_convnets.experiments import (
     by_what_and_way,
     learn_trips,
     pick,
+    steadied,
     way,
     what_and_way,
 )
@@ -122,9 +123,18 @@ def test_slow_pathway_alone_is_at_chance_on_brief_trips():
     network = slowfast_small(width=8, beta=2, depths=(1, 1), classes=4, fast=False)
     trips = make_trips(64, seed=3, lengths=("brief",), twins=True)
     learn_trips(network, trips, trips, 12, label=way, judge=by_way, run=0, every=12, rate=1e-2)
-    picked = pick(network, trips.videos).view(-1, 4)
-    assert (picked == picked[:, :1]).all()
-    assert by_way(picked.flatten(), trips)["way"] <= 0.25
+    clips = trips.videos.unflatten(0, (-1, 4))
+    with torch.no_grad():
+        scores = [network(steadied(clips[:, i])) for i in range(4)]
+    assert all(torch.equal(scores[0], other) for other in scores)
+    assert by_way(pick(network, clips[:, 0]).repeat_interleave(4), trips) == {"way": 0.25}
+
+
+def test_what_centres_a_clip_tells_nothing_of_other_frames():
+    videos = make_trips(4, seed=3, lengths=("brief",), twins=True).videos
+    seen = steadied(videos)
+    assert (seen[:, 0] == seen[:1, 0]).all() and (seen[:, -1] == seen[:1, -1]).all()
+    torch.testing.assert_close(seen[:, 0].mean((2, 3)), torch.zeros(4, 3), rtol=0, atol=1e-5)
 
 
 def test_learns_brief_trips():
