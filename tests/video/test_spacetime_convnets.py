@@ -18,6 +18,7 @@ from helpers.convnets.architectures.preactivation import preactivation_small
 from helpers.convnets.architectures.resnet import resnet18, resnet_small
 from helpers.convnets.architectures.squeezenet import squeezenet_small
 from helpers.convnets.output_size import CoordConv
+from helpers.video.optical_flow.trials import frame_net
 from helpers.video.spacetime_convnets import (
     InceptionI3d,
     bootstrap,
@@ -263,6 +264,18 @@ def test_googlenet_under_i3ds_names():
     features = noise(1, 1024).float()
     found = image.logits(features[:, :, None, None, None]).flatten(1)
     torch.testing.assert_close(found, source.fc(features), rtol=0, atol=1e-5)
+
+
+def test_small_i3d_begins_as_its_image_net(unchecked):
+    """Frame by frame in space, with a head start from images or without; its strides in time are those of I3D."""
+    torch.manual_seed(0)
+    image = fill(frame_net(5)).eval()
+    video = i3d_small(image, ends="repeat").eval()
+    images = noise(2, 3, 24, 24).float()
+    torch.testing.assert_close(video(images[:, None].repeat(1, 8, 1, 1, 1)), image.eval()(images))
+    strides = [m.stride[0] for m in video.modules() if isinstance(m, nn.Conv3d | nn.MaxPool3d)]
+    assert strides == [2, 1, 1, 1, 1]  # three convolutions, and two pools that leave time alone
+    assert i3d_small(classes=3)(torch.rand(2, 8, 3, 16, 16)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("device", DEVICES)

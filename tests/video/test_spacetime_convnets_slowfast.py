@@ -11,6 +11,7 @@ from helpers.video.spacetime_convnets import (
     Lateral,
     SlowFast,
     pathways,
+    slow_places,
     slowfast_r50,
     slowfast_r50_4x16,
     slowfast_r101,
@@ -194,3 +195,22 @@ def test_bad_input():
         slowfast_small(beta=5)
     with pytest.raises(ValueError, match="keep one pathway"):
         slowfast_small(slow=False, fast=False)
+
+
+@pytest.mark.parametrize("frames, alpha, places", [(8, 4, [0, 7]), (32, 8, [0, 10, 20, 31]), (9, 3, [0, 4, 8])])
+def test_slow_places(frames, alpha, places):
+    """From the first frame to the last; what `pathways` hands to the slow pathway."""
+    assert slow_places(frames, alpha).tolist() == places
+    videos = noise(1, frames, 3, 2, 2)
+    close(pathways(videos, alpha)[0], videos.transpose(1, 2)[:, :, places])
+
+
+def test_without_laterals_the_pathways_meet_in_the_last_layer():
+    """The slow maps know nothing of the frames that only the fast pathway sees; with a lateral they do."""
+    for lateral, knows in ((None, False), ("convolution", True), ("sampling", True), ("time-to-channel", True)):
+        network = fill(slowfast_small(lateral=lateral, depths=(1, 1), width=8, beta=2).double()).eval()
+        videos = noise(1, 8, 3, 16, 16).requires_grad_()
+        (seen,) = torch.autograd.grad(network.features(videos)["0"].sum(), videos)
+        assert bool(seen[:, 1:7].abs().max() > 0) == knows, lateral
+        (seen,) = torch.autograd.grad(network(videos).sum(), videos)
+        assert (seen.abs().amax((0, 2, 3, 4)) > 0).all()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 
 from helpers.data import batches
-from helpers.data.scenes import CLASSES, make_scenes
+from helpers.data.scenes import CLASSES, Rules, make_scenes
 from helpers.plotting import COLOURS, INK
 from helpers.training import fit, gradient_update
 from helpers.video.optical_flow.clips import KINDS
@@ -46,10 +46,16 @@ def frame_net(classes: int, channels: int = 3) -> nn.Sequential:
 
 
 def learn_shapes(
-    n: int, size: int, steps: int, *, seed: int, device: torch.device | str
+    n: int,
+    size: int,
+    steps: int,
+    *,
+    seed: int,
+    device: torch.device | str,
+    rules: Rules = CALM,
 ) -> nn.Sequential:
     """A `frame_net` that has learned to name `n` single things."""
-    rules = replace(CALM, count=1)
+    rules = replace(rules, count=1)
     things = make_scenes(n, size, seed=seed, rules=rules)
     images = centred(things.images[:, None])[:, 0].to(device)
     torch.manual_seed(seed)

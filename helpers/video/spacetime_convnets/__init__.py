@@ -2,7 +2,7 @@
 
 `inflate` turns a network for images into one for videos, `i3d` does so
 with Inception; `slowfast` sees what slowly and motion fast, `laterals`
-carry the one into the other.
+carry the one into the other; `trips` are clips that ask which way.
 """
 
 from helpers.video.spacetime_convnets.i3d import (
@@ -18,7 +18,11 @@ from helpers.video.spacetime_convnets.inflate import (
     inflate,
     inflate_weight,
 )
-from helpers.video.spacetime_convnets.laterals import Lateral, pathways
+from helpers.video.spacetime_convnets.laterals import (
+    Lateral,
+    pathways,
+    slow_places,
+)
 from helpers.video.spacetime_convnets.slowfast import (
     SlowFast,
     slowfast_r50,
@@ -26,12 +30,26 @@ from helpers.video.spacetime_convnets.slowfast import (
     slowfast_r101,
     slowfast_small,
 )
+from helpers.video.spacetime_convnets.trips import (
+    BIG,
+    LENGTHS,
+    WAYS,
+    WHATS,
+    Trips,
+    make_trips,
+    mirrored_trips,
+)
 
 __all__ = [
+    "BIG",
     "FramesFirst",
     "InceptionI3d",
+    "LENGTHS",
     "Lateral",
     "SlowFast",
+    "Trips",
+    "WAYS",
+    "WHATS",
     "bootstrap",
     "from_googlenet",
     "i3d_small",
@@ -39,7 +57,10 @@ __all__ = [
     "inception_i3d_flow",
     "inflate",
     "inflate_weight",
+    "make_trips",
+    "mirrored_trips",
     "pathways",
+    "slow_places",
     "slowfast_r101",
     "slowfast_r50",
     "slowfast_r50_4x16",

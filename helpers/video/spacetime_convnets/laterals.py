@@ -4,7 +4,7 @@
 Names of parameters are pytorchvideo's."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 LATERALS = ("convolution", "time-to-channel", "sampling")
@@ -19,15 +19,19 @@ def pathways(
     published weights expect. Raises `ValueError` for a number of frames
     that `alpha` does not divide.
     """
-    frames = videos.shape[1]
+    fast = videos.transpose(1, 2)
+    places = slow_places(videos.shape[1], alpha).to(videos.device)
+    return fast[:, :, places], fast
+
+
+def slow_places(frames: int, alpha: int) -> Int[Tensor, " s"]:
+    """Which frames of a clip the slow pathway sees."""
     if alpha < 1 or frames < alpha or frames % alpha:
         raise ValueError(
             f"clips of {frames} frames, alpha = {alpha}: give a multiple of "
             f"alpha, such as {max(1, round(frames / max(1, alpha))) * alpha}"
         )
-    fast = videos.transpose(1, 2)
-    places = torch.linspace(0, frames - 1, frames // alpha).long()
-    return fast[:, :, places.to(videos.device)], fast
+    return torch.linspace(0, frames - 1, frames // alpha).long()
 
 
 class Lateral(nn.Module):

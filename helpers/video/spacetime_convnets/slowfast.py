@@ -156,9 +156,9 @@ class SlowFast(nn.Module):
 
     The fast pathway sees all frames, the slow one a frame in `alpha`; its
     channels are `1 / beta` times those of the slow one, whose first width
-    is `width`. No layer strides in time. `lateral` is one of `LATERALS`;
-    `kernel` the frames that its convolution sees: 7 in the published R50,
-    5 in the paper. The slow pathway convolves in time in the stages from
+    is `width`. No layer strides in time. `lateral` is one of `LATERALS`,
+    or None: then they meet in the last layer alone; `kernel` the frames
+    that its convolution sees: 7 in the published R50, 5 in the paper. The slow pathway convolves in time in the stages from
     `late` on only. `slow=False` or `fast=False` builds the other alone.
     The mean over time and image is taken whole; pytorchvideo's head slides
     a window of 7x7, which is the same at 224 pixels.
@@ -171,7 +171,7 @@ class SlowFast(nn.Module):
         width: int = 64,
         alpha: int = 4,
         beta: int = 8,
-        lateral: str = "convolution",
+        lateral: str | None = "convolution",
         kernel: int = 7,
         late: int = 2,
         slow: bool = True,
@@ -188,7 +188,7 @@ class SlowFast(nn.Module):
 
         def joint(outputs):
             """The lateral behind a level, and how much it tells."""
-            if not (slow and fast):
+            if lateral is None or not (slow and fast):
                 return None, 0
             options = dict(kind=lateral, alpha=alpha, kernel=kernel)
             joint = Lateral(outputs // beta, **options)
