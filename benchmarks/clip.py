@@ -46,15 +46,15 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
         runs.append((COMPILED[device.type], "loss", True))
     for name, part, compiled in runs:
         batch = 256 if device.type == "cuda" and not tiny else BATCH[name]
-        what = f"{name}, {part}, {batch} pairs"
+        what = f"{name}, {part}, {batch} pairs{', compiled' * compiled}"
         sides = partial(towers, name, part, batch, device, compiled)
         passes = {"forward": answer, "both ways": gradient}
         for how, run in passes.items():
             ours, other = (partial(run, sides, which, device) for which in (0, 1))
-            yield Pair(f"{what}, {how}" + ", compiled" * compiled, AGAINST, ours, other, SAME)
+            yield Pair(f"{what}, {how}", AGAINST, ours, other, SAME)
         if part == "loss" and not tiny:
             both = (partial(run, sides, 0, device) for run in passes.values())
-            yield from against_product(what + ", compiled" * compiled, *both, partial(flops, sides), device)
+            yield from against_product(what, *both, partial(flops, sides), device)
 
 
 def answer(sides: Callable, which: int, device: torch.device) -> torch.Tensor:

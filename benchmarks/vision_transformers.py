@@ -54,8 +54,9 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
     elif can_compile(device):
         runs.append((*COMPILED[device.type], True))
     for builder, batch, image, compiled in runs:
-        small = builder is vit_ti_16 or tiny
-        what = f"{builder.__name__}{', two blocks' * (small and not tiny)}, {batch} x {image} x {image}{', compiled' * compiled}"
+        small = tiny or builder is vit_ti_16
+        name = builder.__name__ + ", two blocks" * (small and not tiny)
+        what = f"{name}, {batch} x {image} x {image}{', compiled' * compiled}"
         three = partial(networks, builder, (batch, 3, image, image), device, compiled, small)
         for name in ("torchvision", "timm")[: 1 if compiled else 2]:
             sides = partial(chosen, three, name)
