@@ -61,7 +61,7 @@
         shape("text", { x: across(at), y: floor + 16, class: at === HOTTEST ? "play-number" : "play-middle" }, text))),
       shape("text", { x: (LEFT + WIDE - RIGHT) / 2, y: CHART - 4, class: "play-middle" }, "temperature \u03c4"),
       shape("path", { d: `M${learned} ${TOP}V${floor}`, class: "play-learned" }),
-      shape("text", { x: learned + 4, y: TOP - 4, class: "play-middle" }, "learned"),
+      shape("text", { x: learned, y: TOP - 4, class: "play-middle" }, "the model\u2019s"),
       shape("g", { "clip-path": `url(#${id}-inside)` }, shape("path", { d: path(average), class: "play-mean" }), own),
       ...dots);
     const verdict = element("output", { class: "play-verdict", role: "status", "aria-live": "polite" });
