@@ -1,16 +1,24 @@
 """Paired timing: two ways of doing the same thing, turn about in one process and on one thread, as a ratio per pair."""
 
 import gc
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from statistics import median, quantiles
 from time import perf_counter, process_time
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 PAIRS, SECONDS, WARM_UP = 41, 0.008, 3
 SLOWER = 1.1  # a ratio above it needs a reason
+PRODUCT = (
+    "The time of one large product over ours is the utilisation: a network also normalises, adds, takes a softmax and moves "
+    "tokens about, and many of its products are small."
+)
 
 
 @dataclass(frozen=True)
@@ -72,3 +80,39 @@ def measure(pair: Pair, device: torch.device, *, pairs: int = PAIRS, seconds: fl
         "quartiles": [low, high],
         "reason": pair.reason if ratio > SLOWER else "",
     }
+
+
+def against_product(
+    what: str, forward: Callable, both_ways: Callable, flops: Callable[[], int], device: torch.device
+) -> Iterator[Pair]:
+    """A network's passes beside one product of matrices with as many flops: the ratio's inverse is the utilisation.
+
+    `flops` counts those of a forward pass, and is asked when a pair runs; backward has two products for each of forward.
+    """
+    for how, run, times in (("forward", forward, 1), ("both ways", both_ways, 3)):
+        yield Pair(f"{what}, {how}", "one product, as many flops", run, partial(product, flops, times, device), PRODUCT)
+
+
+def product(flops: Callable[[], int], times: int, device: torch.device) -> torch.Tensor:
+    a, b = factors(times * flops(), device)
+    return a @ b
+
+
+@lru_cache(maxsize=1)
+def factors(flops: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Matrices whose product takes `flops`, to the nearest row: in bfloat16 on a GPU."""
+    side, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
+    rows = max(1, round(flops / (2 * side**2)))
+    return tuple(torch.randn(n, side, device=device, dtype=dtype) for n in (rows, side))
+
+
+def count_flops(forward: Callable) -> int:
+    """Two for each multiply-add of all products, those of attention among them."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        forward()
+    return counter.get_total_flops()
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile has what it needs: Triton comes with torch for a GPU, a C++ compiler does not for a CPU."""
+    return device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))

@@ -12,13 +12,11 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 from torchvision.ops import StochasticDepth
 
 from benchmarks.architectures import Side, answer, both_ways, gradient, pictures, placed
-from benchmarks.harness import Pair
+from benchmarks.harness import Pair, against_product, can_compile, count_flops
 from helpers.transformers.vision_transformers import swin_t, vit_b_16, vit_ti_16
 
 PAIRS = 5  # a call takes up to some seconds
@@ -40,30 +38,32 @@ SWIN |= {f"layers.{i}.downsample.": f"features.{2 * i}." for i in range(4)}
 SWIN |= {f"layers.{i}.blocks.": f"features.{2 * i + 1}." for i in range(4)}
 SWIN |= {".mlp.fc1.": ".mlp.0.", ".mlp.fc2.": ".mlp.3."}
 SAME = "The same calls of torch on both sides: what differs from 1 is noise and where the weights lie in memory."
-PRODUCT = (
-    "The time of one large product over ours is the utilisation: a network also normalises, adds, takes a softmax and moves "
-    "tokens about, and many of its products are small."
-)
 SIZES = {"cpu": {vit_b_16: (2, 64), swin_t: (1, 224)}, "cuda": {vit_b_16: (64, 224), swin_t: (64, 224)}}
+COMPILED = {"cpu": (vit_ti_16, 8, 64), "cuda": (vit_b_16, 64, 224)}
 
 
 def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
     """Forward in evaluation, forward and backward in training, with the same weights on all sides.
 
-    On a CPU few images in single precision, on a GPU many in bfloat16; the ViT compiled too, beside torchvision's, which takes
-    the compiler a minute.
+    On a CPU few images in single precision, on a GPU many in bfloat16; then a ViT compiled, beside torchvision's, which takes
+    the compiler a minute: on a CPU two blocks of a small one.
     """
-    sizes = {vit_ti_16: (2, 32), swin_t: (2, 56)} if tiny else SIZES[device.type]
-    for builder, (batch, image) in sizes.items():
-        once_more = device.type == "cuda" and not tiny and builder is vit_b_16
-        for compiled in (False, True) if once_more else (False,):
-            what = f"{builder.__name__}, {batch} x {image} x {image}" + ", compiled" * compiled
-            three = partial(networks, builder, (batch, 3, image, image), device, compiled, tiny)
-            for name in ("torchvision", "timm")[: 1 if compiled else 2]:
-                sides = partial(chosen, three, name)
-                yield from both_ways(what, f"{name} {title(builder, name)}", sides, device, SAME)
-            if not tiny:
-                yield from against_product(what, three, device)
+    runs = [(builder, *size, False) for builder, size in SIZES[device.type].items()]
+    if tiny:
+        runs = [(vit_ti_16, 2, 32, False), (swin_t, 2, 56, False)]
+    elif can_compile(device):
+        runs.append((*COMPILED[device.type], True))
+    for builder, batch, image, compiled in runs:
+        small = tiny or builder is vit_ti_16
+        name = builder.__name__ + ", two blocks" * (small and not tiny)
+        what = f"{name}, {batch} x {image} x {image}{', compiled' * compiled}"
+        three = partial(networks, builder, (batch, 3, image, image), device, compiled, small)
+        for name in ("torchvision", "timm")[: 1 if compiled else 2]:
+            sides = partial(chosen, three, name)
+            yield from both_ways(what, f"{name} {title(builder, name)}", sides, device, SAME)
+        if not tiny:
+            passes = (partial(run, three, 0, device) for run in (answer, gradient))
+            yield from against_product(what, *passes, partial(flops, three), device)
 
 
 def title(builder: Callable, name: str) -> str:
@@ -76,31 +76,8 @@ def chosen(three: Callable[[], "Three"], name: str) -> tuple[Side, Side]:
     return three().ours, getattr(three(), name)
 
 
-def against_product(what: str, three: Callable[[], "Three"], device: torch.device) -> Iterator[Pair]:
-    """Backward has two products for each of forward."""
-    for how, run, times in (("forward", answer, 1), ("both ways", gradient, 3)):
-        ours, other = partial(run, three, 0, device), partial(product, three, times, device)
-        yield Pair(f"{what}, {how}", "one product, as many flops", ours, other, PRODUCT)
-
-
-def product(three: Callable[[], "Three"], times: int, device: torch.device) -> torch.Tensor:
-    a, b = factors(times * three().flops, device)
-    return a @ b
-
-
-@lru_cache(maxsize=1)
-def factors(flops: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Matrices whose product takes `flops`, to the nearest row: in bfloat16 on a GPU."""
-    side, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
-    rows = max(1, round(flops / (2 * side**2)))
-    return tuple(torch.randn(n, side, device=device, dtype=dtype) for n in (rows, side))
-
-
-def count_flops(forward: Callable) -> int:
-    """Two for each multiply-add of all products, those of attention among them."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        forward()
-    return counter.get_total_flops()
+def flops(three: Callable[[], "Three"]) -> int:
+    return three().flops
 
 
 class Three(NamedTuple):

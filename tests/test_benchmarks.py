@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import harness, vision_transformers
+from benchmarks import clip, harness, vision_transformers
 from benchmarks.harness import SLOWER, Pair, measure
 
 CPU = torch.device("cpu")
@@ -87,8 +87,50 @@ def test_product_has_as_many_flops_as_the_network():
     """Within one row of 1024 columns; multiply-adds are those of ViT-B/16 at 224 pixels in the paper on DeiT, 17.6e9."""
     three = vision_transformers.networks(vision_transformers.vit_b_16, (1, 3, 224, 224), CPU, False, False)
     assert three.flops / 2 == pytest.approx(17.6e9, rel=0.01)
-    product = partial(vision_transformers.product, lambda: three, 3, CPU)
-    assert vision_transformers.count_flops(product) == pytest.approx(3 * three.flops, abs=1024**2)
+    product = partial(harness.product, lambda: three.flops, 3, CPU)
+    assert harness.count_flops(product) == pytest.approx(3 * three.flops, abs=1024**2)
+
+
+def test_training_has_three_times_the_flops_of_forward():
+    asked = []
+
+    def flops():
+        asked.append(1)
+        return 2 * 1024**2 * 6
+
+    forward, both_ways = harness.against_product("a net", lambda: "out", lambda: "gradient", flops, CPU)
+    assert not asked  # a network is built when its pair runs, and not before
+    assert (forward.what, forward.ours()) == ("a net, forward", "out")
+    assert (both_ways.what, both_ways.ours()) == ("a net, both ways", "gradient")
+    assert forward.other().shape == (6, 1024) and both_ways.other().shape == (18, 1024)
+
+
+def test_clip_has_the_flops_of_its_two_towers():
+    """Per token and block 12 d^2 multiply-adds and 2 t d of attention; patches and the two projections beside them."""
+    size = clip.SIZES[clip.SMALL]
+    patches, side = (size["image"] // size["patch"]) ** 2, 3 * size["patch"] ** 2
+    tokens = {"dim": patches + 1, "text_dim": size["context"]}
+    blocks = sum(2 * t * (12 * size[d] ** 2 + 2 * t * size[d]) for d, t in tokens.items())
+    ends = patches * side * size["dim"] + 16 * (size["dim"] + size["text_dim"])
+    three = 3  # pairs
+    found = clip.towers(clip.SMALL, "loss", three, CPU, compiled=False).flops
+    assert found / 2 == three * (blocks + ends) + three**2 * 16
+
+
+@pytest.mark.parametrize(
+    "module, network", [(clip, "two blocks of width 256, loss"), (vision_transformers, "vit_ti_16")]
+)
+def test_cpu_compiles_a_small_network_where_there_is_a_compiler(module, network, monkeypatch):
+    def listed():
+        return {(pair.what, pair.against) for pair in module.pairs(CPU)}  # nothing is built before a pair runs
+
+    compiled = {row for row in listed() if "compiled" in row[0]}
+    assert all(what.startswith(network) for what, _ in compiled)
+    assert any("both ways" in what and against == "one product, as many flops" for what, against in compiled)
+    assert any("both ways" in what and against != "one product, as many flops" for what, against in compiled)
+    monkeypatch.setattr(harness.shutil, "which", lambda name: None)
+    assert not [what for what, _ in listed() if "compiled" in what]
+    assert harness.can_compile(torch.device("cuda"))
 
 
 def test_unknown_subject_and_device_are_refused():

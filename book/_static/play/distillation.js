@@ -6,16 +6,8 @@
 (function () {
   "use strict";
 
-  const { element, shape, clamp, round, mount } = window.DLE.play;
+  const { element, shape, clamp, round, soften, percent, mount } = window.DLE.play;
   const data = window.DLE.distillation;
-
-  /* exp(v / T) over its sum, without overflow. */
-  function soften(logits, T) {
-    const top = Math.max(...logits);
-    const raised = logits.map((v) => Math.exp((v - top) / T));
-    const sum = raised.reduce((a, b) => a + b);
-    return raised.map((x) => x / sum);
-  }
 
   /* In nats; what is 0 adds nothing. */
   const entropy = (shares) => -shares.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
@@ -25,11 +17,6 @@
   const [WIDE, HIGH, FOOT, HEAD] = [320, 230, 24, 22];
   const [COLDEST, HOTTEST] = [-0.5, 2]; // powers of ten
   const BAR = WIDE / 10;
-
-  function percent(share) {
-    if (share >= 0.995 && share < 1) return "more than 99 %";
-    return share < 0.01 ? "less than 1 %" : `${Math.round(100 * share)} %`;
-  }
 
   function build(root, id) {
     let chosen = 0;

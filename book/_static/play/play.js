@@ -19,6 +19,19 @@
   const minus = (text) => String(text).replace("-", "\u2212");
   const round = (value) => Math.round(value * 100) / 100;
 
+  /* exp(v / T) over its sum, without overflow. */
+  function soften(values, T) {
+    const top = Math.max(...values);
+    const raised = values.map((v) => Math.exp((v - top) / T));
+    const sum = raised.reduce((a, b) => a + b);
+    return raised.map((x) => x / sum);
+  }
+
+  function percent(share) {
+    if (share >= 0.995 && share < 1) return "more than 99 %";
+    return share < 0.01 ? "less than 1 %" : `${Math.round(100 * share)} %`;
+  }
+
   /* Build a figure in every <div data-play="name">: build(root, id) returns what to show, `id` being unique on the
      page. What stood inside stays for paper, and for readers without scripts. */
   function mount(name, build) {
@@ -33,5 +46,5 @@
   }
 
   window.DLE = window.DLE || {};
-  window.DLE.play = { element, shape, clamp, minus, round, mount };
+  window.DLE.play = { element, shape, clamp, minus, round, soften, percent, mount };
 })();
