@@ -24,6 +24,7 @@ def seed_everything(seed: int) -> torch.Generator:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # saves a tenth of the time; nobody reads it
     return torch.Generator().manual_seed(seed)
 
 
