@@ -80,7 +80,7 @@
           chosen = i;
           draw();
         });
-        return element("label", {}, radio, element("img", { src: `data:image/png;base64,${png}`, alt: "" }));
+        return element("label", {}, radio, element("img", { src: `data:image/png;base64,${png}`, alt: data.sentences[i] }));
       }));
 
     function draw() {
