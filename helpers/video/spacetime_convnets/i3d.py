@@ -11,7 +11,11 @@ from torch.nn import functional as F
 
 from helpers.convnets.architectures.googlenet import MODULES, GoogLeNet
 from helpers.video.optical_flow.trials import frame_net
-from helpers.video.spacetime_convnets.inflate import FramesFirst, inflate, inflate_weight
+from helpers.video.spacetime_convnets.inflate import (
+    FramesFirst,
+    inflate,
+    inflate_weight,
+)
 
 SHORTEST = 9  # frames; fewer leave one step of time before the last mean
 
