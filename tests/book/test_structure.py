@@ -151,7 +151,7 @@ def test_each_fault_is_reported(tmp_path, damage, complaint):
 
 def test_every_module_is_on_the_page_of_the_code():
     page = (BOOK / "api.md").read_text()
-    floor = ["runtime", "notebook", "data", "data.scenes", "training", "plotting"]
+    floor = ["runtime", "ledger", "notebook", "data", "data.scenes", "training", "plotting"]
     for name in [*floor, *(f"{path.parent.name}.{path.stem}" for path in chapters())]:
         assert f".. automodule:: helpers.{name}\n" in page
 
