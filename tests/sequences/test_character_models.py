@@ -247,6 +247,27 @@ def test_temperature_is_a_power():
     assert entropies == sorted(entropies)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_temperature_has_a_limit_on_both_sides(dtype):
+    """From the smallest number above 0 to the largest: never NaN, one-hot on one side, even on the other."""
+    logits = torch.tensor([[1.0, 2.0, -torch.inf], [2e4, 4e4, 0.0]], dtype=dtype)
+    for temperature in (5e-324, 1e-310, 1e-40, 1e-3):
+        assert sharpen(logits, temperature).tolist() == [[0, 1, 0], [0, 1, 0]]
+    for temperature in (1e39, 1e300):
+        assert_close(sharpen(logits, temperature)[0].double(), torch.tensor([0.5, 0.5, 0]).double())
+    assert sharpen(logits, 0.5).dtype == dtype
+
+
+@every_net
+def test_sampling_gives_each_module_its_mode_back(name):
+    model = build(name)
+    model.head.eval()
+    sample(model, text(1, 3), 2)
+    with pytest.raises(ValueError, match="temperature = -1"):
+        sample(model, text(1, 3), 2, temperature=-1)
+    assert model.training and not model.head.training
+
+
 def test_samples_follow_the_probabilities():
     model = build("GRU")
     prompt = text(1, 6).expand(20_000, 6)
@@ -354,5 +375,16 @@ def test_bad_input_is_refused():
         MinCharRNN(3, 0)
     with pytest.raises(ValueError, match="length = 9: 1 to 8"):
         MinCharRNN(3, 2).train(np.zeros(9, int), 1, length=9)
+    with pytest.raises(ValueError, match="codes from 0 to 3: this network has vocab = 3"):
+        MinCharRNN(3, 2).train(np.array([0, 1, 3, 2]), 1, length=2)
+    with pytest.raises(ValueError, match="windows of 1 characters: at least 2"):
+        next_character_loss(build("WaveNet"), (text(2, 1),))
+    net = build("WaveNet")
+    _, state = net(text(2, 5))
+    with pytest.raises(ValueError, match="a state of 2 queues: one for each of the 3 layers"):
+        net(text(2, 5), state[:2])
+    for wrong in ([s[:, 1:] for s in state], [s[:1] for s in state]):  # shifted by one, or another batch's
+        with pytest.raises(ValueError, match=r"a past of shape .*: \[b, reach, d\] is \(2, 2, 6\)"):
+            net(text(2, 5), wrong)
     with pytest.raises(ValueError, match="0 characters and 0 next ones"):
         MinCharRNN(3, 2).gradients(np.zeros(0, int), np.zeros(0, int), np.zeros(2))

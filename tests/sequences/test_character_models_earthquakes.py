@@ -75,6 +75,39 @@ def test_matches_reference_attention(width):
     assert_close(layer(h)[0], layer.norm(h[0] + a @ h[0]))
 
 
+def test_picks_attend_to_three_steps_and_the_encoder_to_all():
+    """Of the P and the S head: the step itself and one to either side, as attention_width=3 of the authors' code."""
+    torch.manual_seed(0)
+    model, seen = EQTransformer().double().eval(), {}
+    for name, layer in {"all": model.overview, "P": model.local[0], "S": model.local[1]}.items():
+        layer.register_forward_hook(lambda layer, inputs, _, name=name: seen.update({name: layer.weights(*inputs)}))
+    model(records(2).waves.double())
+    t = torch.arange(256 // 8)
+    near = (t[:, None] - t).abs() <= 1
+    assert (seen["all"] > 0).all()
+    for head in "PS":
+        assert torch.equal(seen[head] > 0, near.expand(2, -1, -1))
+
+
+@pytest.mark.parametrize("head", [1, 2])
+def test_what_a_pick_can_see_behind_the_encoder(head):
+    """The gradient of one step's output reaches, through attention alone, its neighbours and no further."""
+    torch.manual_seed(0)
+    layer = EQTransformer().double().local[head - 1]
+    h = torch.randn(1, 32, 16, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(h)[0, 10].square().sum(), h)
+    assert gradient[0].abs().sum(1).nonzero().flatten().tolist() == [9, 10, 11]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sta_lta_in_half_precision(dtype):
+    waves = torch.randn(2, 1, 60).to(dtype)
+    waves[1] = 0  # no energy at all
+    assert_close(sta_lta(waves), sta_lta(waves.float()))
+    loud = sta_lta(300 * torch.ones(1, 1, 60).to(dtype))
+    assert_close(loud[:, 49:], torch.ones(1, 11))
+
+
 def test_gradients_reach_every_parameter():
     model, r = EQTransformer(), records(8)
     picking_loss(model, (r.waves, targets(r))).backward()
@@ -116,5 +149,17 @@ def test_bad_input_is_refused():
         EQTransformer()(torch.zeros(1, 3, 100))
     with pytest.raises(ValueError, match="short = 60, long = 50"):
         sta_lta(torch.zeros(1, 3, 100), short=60, long=50)
+    with pytest.raises(ValueError, match="256 samples of 1 components: a multiple of 8, .* of 3"):
+        EQTransformer()(torch.zeros(1, 1, 256))
+    with pytest.raises(ValueError, match="channels = 7: even, a half for each direction"):
+        EQTransformer(channels=7)
+    with pytest.raises(ValueError, match="width = -1: 0 steps to either side, or more"):
+        Attention(4, width=-1)
+    with pytest.raises(ValueError, match="waves that are not finite: fill gaps"):
+        sta_lta(torch.full((1, 1, 60), torch.nan))
+    with pytest.raises(ValueError, match="width = 0.0: a bell is wider than 0"):
+        targets(records(2), width=0.0)
+    with pytest.raises(ValueError, match="t = 128: S comes as late as 8.5 s, so record at least 213 samples"):
+        synthesise(2, torch.Generator(), t=128)
     with pytest.raises(ValueError, match="count = 1: make at least 2"):
         records(1)

@@ -190,6 +190,17 @@ def test_matches_reference_tree_in_batches(depths, seed):
         close(torch.zeros_like(p) if x is None else x, torch.zeros_like(p) if y is None else y)
 
 
+@pytest.mark.parametrize("leaf", [-1, 5, 7])
+def test_a_leaf_is_never_taken_for_a_branch(leaf):
+    """Leaves and composed vectors lie one below the other: number 5 would be the first branch."""
+    net = TreeNet(dim=6, hidden=8)
+    for tree in (leaf, ("+", ("max", ("+", 1, 2), 3), leaf)):
+        with pytest.raises(ValueError, match=f"leaf {leaf}: with digits = 5 it is one of 0 … 4"):
+            net([tree])
+        with pytest.raises(ValueError, match=f"leaf {leaf}"):
+            net.fold(tree)
+
+
 def test_tree_depends_on_the_parse_and_not_on_the_words_alone():
     net = TreeNet(dim=6, hidden=8).double()
     a, b = ("+", ("max", 1, 2), 3), ("max", 1, ("+", 2, 3))
@@ -217,6 +228,42 @@ def test_matches_reference_reader(kind):
                 seen = {"last": last[-ways:].flatten()[None], "mean": h.mean(1), "every": h[0]}[read]
                 close(out[row, :n] if read == "every" else out[row : row + 1], reader.head(seen))
             close(reader(x), reader(x, torch.full((4,), 6)))
+
+
+def test_reader_knows_three_ways_to_read():
+    with pytest.raises(ValueError, match="read = 'max': one of last, mean, every"):
+        Reader.__init__.__wrapped__(nn.Module(), GRU, dim=2, hidden=3, classes=2, read="max")
+
+
+def test_writing_has_no_dropout_and_gives_each_module_its_mode_back():
+    torch.manual_seed(0)
+    net = EncoderDecoder(dim=4, hidden=6, vocab=5, num_layers=2, dropout=0.9)
+    net.embed.eval()
+    source = torch.randint(5, (20, 7))
+    assert torch.equal(net.translate(source, 6), net.eval().translate(source, 6))
+    net.train()
+    net.embed.eval()
+    state = net.encode(source)
+    assert torch.equal(net.decoder.write(state, 6), net.decoder.write(state, 6))
+    with pytest.raises(ValueError):
+        net.translate(source[:, :0], 6)
+    assert net.training and net.encoder.training and net.decoder.layer.training and not net.embed.training
+
+
+def test_a_state_that_dies_out_has_no_negative_chance():
+    chain = torch.tensor([[0.9, 0.1, 0.0], [0.05, 0.9, 0.05], [0.0, 0.0, 1.0]])
+    close(stationary(chain), torch.tensor([0.0, 0.0, 1.0]).double(), rtol=0, atol=1e-12)
+    assert (stationary(chain) >= 0).all()
+    assert (markov_chain(chain, 5, 4, generator=generator()) == 2).all()
+
+
+def test_half_precision_changes_no_verdict_on_chances():
+    tenth = torch.full((10, 10), 0.1)
+    for dtype in (torch.bfloat16, torch.float16):
+        close(stationary(tenth.to(dtype)), torch.full((10,), 0.1).double(), rtol=0, atol=1e-9)
+        assert entropy_rate(tenth.to(dtype)) == pytest.approx(log(10))
+        walk = markov_chain(CHAIN.to(dtype), 3, 4, generator=generator())
+        assert walk.shape == (3, 4)
 
 
 @every_kind
@@ -290,15 +337,30 @@ def test_device_and_dtype(kind, device):
 
 def test_bad_input_is_named():
     for draw, message in (
-        (lambda: recall(3, 0), "lag is 0, too few"),
-        (lambda: recall(0, 3), "n is 0, too few"),
-        (lambda: adding_problem(3, 1), "steps is 0, too few"),
-        (lambda: markov_chain(CHAIN, 3, 0), "steps is 0, too few"),
-        (lambda: reversal(3, 0), "length is 0, too few"),
-        (lambda: reviews(0), "n is 0, too few"),
-        (lambda: moving_dot(1, 0), "frames is 0, too few"),
-        (lambda: expression(-1, random.Random(0)), "depth = -1: 0 is a digit"),
-        (lambda: stationary(CHAIN / 2), "rows sum to .*: chances sum to 1"),
+        (lambda: recall(3, 0), "lag = 0: at least 1"),
+        (lambda: recall(0, 3), "n = 0: at least 1"),
+        (lambda: adding_problem(3, 1), "steps = 1: at least 2, for two marks"),
+        (lambda: markov_chain(CHAIN, 3, 0), "steps = 0: at least 1"),
+        (lambda: reversal(3, 0), "length = 0: at least 1"),
+        (lambda: reviews(0), "n = 0: at least 1"),
+        (lambda: moving_dot(1, 0), "frames = 0: at least 1"),
+        (lambda: moving_dot(1, 2, turns=1.5), r"turns = 1.5: a chance in \[0, 1\]"),
+        (lambda: expression(-1, random.Random(0)), "depth = -1, digits = 5: depth 0 is a digit"),
+        (lambda: stationary(CHAIN / 2), "rows that sum to .*: chances are not negative and sum to 1"),
+        (lambda: stationary(CHAIN * torch.nan), "chances from nan"),
+        (lambda: entropy_rate(torch.tensor([[1.5, -0.5], [0.5, 0.5]])), "chances from -0.5"),
+        (lambda: Reader(dim=2, hidden=3, classes=2, vocab=0), "vocab = 0: at least 1"),
+        (lambda: EncoderDecoder(dim=2, hidden=3, vocab=4, target_vocab=0), "vocab = 0: at least 1"),
+        (lambda: EncoderDecoder(dim=2, hidden=3, vocab=4, bidirectional=True), "bidirectional = True: a writer cannot"),
+        (lambda: Writer(dim=2, hidden=3, vocab=4, bidirectional=True), "bidirectional = True: a writer cannot"),
+        (lambda: Writer(dim=2, hidden=3, vocab=4).write(torch.zeros(1, 1, 3), 0), "steps = 0: at least 1"),
+        (lambda: value(7), "leaf 7: with digits = 5 it is one of 0 … 4"),
+        (lambda: value(("*", 1, 2)), r"expression \('\*', 1, 2\): a digit, or \(max \| min \| \+, left, right"),
+        (lambda: height(("+", 1)), "a digit, or"),
+        (lambda: flat([]), "no expressions: a batch has at least 1"),
+        (lambda: flat([("+", 1, 7)]), "leaf 7"),
+        (lambda: TreeNet(dim=2, hidden=3)([]), "no expressions"),
+        (lambda: TreeNet(dim=2, hidden=3).fold(("-", 1, 2)), "a digit, or"),
     ):
         with pytest.raises(ValueError, match=message):
             draw()
