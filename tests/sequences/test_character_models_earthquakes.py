@@ -145,7 +145,7 @@ def test_device_and_dtype(device):
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="100 samples: a multiple of 8"):
+    with pytest.raises(ValueError, match="100 samples of 3 components: a multiple of 8"):
         EQTransformer()(torch.zeros(1, 3, 100))
     with pytest.raises(ValueError, match="short = 60, long = 50"):
         sta_lta(torch.zeros(1, 3, 100), short=60, long=50)
@@ -157,6 +157,8 @@ def test_bad_input_is_refused():
         Attention(4, width=-1)
     with pytest.raises(ValueError, match="waves that are not finite: fill gaps"):
         sta_lta(torch.full((1, 1, 60), torch.nan))
+    with pytest.raises(ValueError, match=r"waves of shape \(2, 60\): \[b, components, t\]"):
+        sta_lta(torch.zeros(2, 60))
     with pytest.raises(ValueError, match="width = 0.0: a bell is wider than 0"):
         targets(records(2), width=0.0)
     with pytest.raises(ValueError, match="t = 128: S comes as late as 8.5 s, so record at least 213 samples"):

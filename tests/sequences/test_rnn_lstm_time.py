@@ -25,6 +25,7 @@ from helpers.sequences.rnn_lstm import (
     step_jacobians,
     truncated_backward,
 )
+from helpers.sequences.rnn_lstm.through_time import check_steps_first
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 every_kind = pytest.mark.parametrize("kind", [RNN, LSTM, GRU], ids=lambda k: k.__name__)
@@ -218,6 +219,8 @@ def test_bad_input_is_named():
     for radius in (-1.0, torch.nan, torch.inf):
         with pytest.raises(ValueError, match=f"radius = {radius}"):
             set_spectral_radius(layer_of(RNN), radius)
+    with pytest.raises(ValueError, match=r"inputs of shape \(4, 3\): \[t, b, d\], so for one sequence give"):
+        gate_activity(layer_of(LSTM), noise(4, 3))
     with pytest.raises(ValueError, match="bias = nan"):
         set_memory_bias(layer_of(LSTM), torch.nan)
     with pytest.raises(ValueError, match="steps = 1: at least 2"):
@@ -229,9 +232,9 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="batch_first = True: windows are cut along the first axis"):
         truncated_backward(layer_of(GRU, batch_first=True), noise(6, 2, 3), noise(6, 2, 5), 2, squared)
     with pytest.raises(ValueError, match=r"x of shape \(6, 2, 3\) and y of shape \(5, 2, 5\): as many steps"):
-        truncated_backward(layer, noise(6, 2, 3), noise(5, 2, 5), 2, squared)
+        check_steps_first(layer, noise(6, 2, 3), noise(5, 2, 5))
     assert clip_by_norm([], 1.0) == []
-    with pytest.raises(ValueError, match="RNN without that bias: an LSTM or a GRU has it"):
+    with pytest.raises(ValueError, match="RNN without that bias: an LSTM or a GRU of this chapter has it"):
         set_memory_bias(layer_of(RNN), 1.0)
     with pytest.raises(ValueError, match="LSTM without that bias"):
         set_memory_bias(layer_of(LSTM, bias=False), 1.0)

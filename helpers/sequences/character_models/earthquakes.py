@@ -157,7 +157,7 @@ class EQTransformer(nn.Module):
         heads = ("event", "P", "S")
         self.decoders = nn.ModuleList(decoder(c) for _ in heads)
 
-    def forward(self, waves: Float[Tensor, "b 3 t"]) -> Float[Tensor, "b 3 t"]:
+    def forward(self, waves: Float[Tensor, "b c t"]) -> Float[Tensor, "b 3 t"]:
         if waves.shape[1] != 3 or waves.shape[2] % 8 or not waves.shape[2]:
             raise ValueError(
                 f"{waves.shape[2]} samples of {waves.shape[1]} components: a "
@@ -182,12 +182,14 @@ def picking_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return losses @ losses.new_tensor([0.1, 0.4, 0.5])
 
 
-def sta_lta(waves: Float[Tensor, "b c t"], *, short: int = 8, long: int = 50) -> Float[Tensor, "b t"]:
+def sta_lta(waves: Float[Tensor, "b *c t"], *, short: int = 8, long: int = 50) -> Float[Tensor, "b t"]:
     """Mean energy of the last `short` samples over that of the last `long`; 0 until `long` have been read.
 
     Allen 1978; the energy of all components given, at least in float32. Raises `ValueError` unless 0 < `short` < `long` ≤ t,
     and for gaps that hold NaN or infinity.
     """
+    if waves.dim() != 3:
+        raise ValueError(f"waves of shape {tuple(waves.shape)}: [b, components, t], of one component waves[:, None]")
     if not 0 < short < long <= waves.shape[2]:
         raise ValueError(f"short = {short}, long = {long}: 0 < short < long ≤ {waves.shape[2]} samples")
     if not waves.isfinite().all():

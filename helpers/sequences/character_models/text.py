@@ -63,7 +63,8 @@ def split_documents(text: str, held_out: int = 10) -> tuple[str, str]:
 def windows(codes: Int64[Tensor, " t"], length: int) -> Int64[Tensor, "n length_1"]:
     """Non-overlapping windows of `length` predictions: `length` + 1 characters, the last being the next one's first.
 
-    A view, to be cut into batches. Raises `ValueError` for a text that is too short for one.
+    A view, to be cut into batches; what is left over at the end is left out. Raises `ValueError` for a text that is too
+    short for one.
     """
     if not 1 <= length < len(codes):
         raise ValueError(f"length = {length}: a text of {len(codes)} characters has windows of 1 to {len(codes) - 1}")

@@ -37,8 +37,7 @@ class Reader(nn.Module):
         **options,
     ) -> None:
         super().__init__()
-        if read not in READS:
-            raise ValueError(f"read = {read!r}: one of {', '.join(READS)}")
+        check_read(read)
         check_sizes(dim=dim, classes=classes, vocab=vocab)
         self.read = read
         self.embed = nn.Identity() if vocab is None else nn.Embedding(vocab, dim)
@@ -177,6 +176,12 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def check_read(read: str) -> None:
+    """Refuse a way to read that no `Reader` knows."""
+    if read not in READS:
+        raise ValueError(f"read = {read!r}: one of {', '.join(READS)}")
 
 
 def check_sizes(**sizes: int | None) -> None:

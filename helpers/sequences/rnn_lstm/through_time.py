@@ -135,12 +135,14 @@ def set_memory_bias(layer: Recurrent, bias: float) -> None:
 
 def gate_activity(
     layer: LSTM,
-    x: Float[Tensor, "t b d"],
+    x: Float[Tensor, "t *b d"],
 ) -> dict[str, Float[Tensor, "t b h"]]:
     """i, f, g, o, c and h of an LSTM's first layer (the way forward), step
     by step. Raises `ValueError` for another layer."""
     if not isinstance(layer, LSTM):
         raise ValueError(f"{type(layer).__name__}: gates i, f, o and a cell are those of this chapter's LSTM")
+    if x.dim() != 3:
+        raise ValueError(f"inputs of shape {tuple(x.shape)}: [t, b, d], so for one sequence give x[:, None]")
     check_inputs(x, layer.input_size, layer.weight_ih_l0.dtype)
     h, c = x.new_zeros(2, x.shape[1], layer.hidden_size)
     rows = []
@@ -166,7 +168,7 @@ def clip_by_norm(
     wide = [g.to(torch.promote_types(g.dtype, torch.float32)) for g in gradients]
     norm = torch.stack([g.norm() for g in wide]).norm()
     factor = (limit / norm).clamp(max=1)
-    return [factor.to(g) * g for g in gradients]
+    return [(factor.to(w) * w).to(g.dtype) for g, w in zip(gradients, wide)]
 
 
 def clip_by_value(
