@@ -123,6 +123,35 @@ def test_min_char_rnn_goes_on_where_it_stopped():
     assert np.array_equal(losses, np.concatenate(parts))
 
 
+def test_adagrad_clips_each_entry_and_divides_by_the_root_of_the_sum():
+    model = MinCharRNN(2, 1)
+    for W in model.weights.values():
+        W[:] = 0
+    gradients = {name: np.full_like(W, 0.5) for name, W in model.weights.items()}
+    gradients["W_xh"] = np.array([[7.0, -3.0]])
+    for _ in range(2):
+        model.adagrad(gradients, lr=0.1)
+    path = 1 + 2**-0.5  # 1 / 1 + 1 / √2, whatever the size of the gradient
+    assert model.weights["W_xh"] == pytest.approx(np.array([[-0.1 * path, 0.1 * path]]), abs=1e-7)
+    assert model.weights["b_y"] == pytest.approx(-0.1 * path, abs=1e-7)
+
+
+def test_min_char_rnn_reads_the_text_in_order_and_begins_again_without_a_past():
+    codes, seen = np.arange(11), []  # 10 predictions: two windows of 5
+    model = MinCharRNN(11, 3)
+    step = model.gradients
+
+    def spy(x, y, h):
+        seen.append((x.tolist(), y.tolist(), bool(h.any())))
+        return step(x, y, h)
+
+    model.gradients = spy
+    model.train(codes, 3, length=5)
+    first, second = [*range(5)], [*range(5, 10)]
+    after = lambda x: [i + 1 for i in x]  # noqa: E731
+    assert seen == [(first, after(first), False), (second, after(second), True), (first, after(first), False)]
+
+
 @pytest.mark.parametrize("kernel, dilation", [(2, 1), (2, 8), (3, 4), (1, 1)])
 def test_matches_reference_causal_conv(kernel, dilation):
     ours = CausalConv(4, 6, kernel=kernel, dilation=dilation).double()

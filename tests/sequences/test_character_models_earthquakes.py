@@ -1,13 +1,17 @@
 """EQTransformer in small and STA/LTA: made-up records, attention, arrivals."""
 
+from math import log
+
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from helpers.data import batches
 from helpers.sequences.character_models import (
     Attention,
     EQTransformer,
+    Records,
     picking_loss,
     sta_lta,
     synthesise,
@@ -51,6 +55,76 @@ def test_records_carry_what_they_say():
     assert wanted[quake, 2].argmax(1).tolist() == r.s[quake].tolist()
     assert wanted[~quake].abs().max() == 0
     assert bool((wanted[quake, 0].sum(1) >= (r.s - r.p)[quake]).all())
+
+
+def test_components_and_frequencies_are_those_of_p_and_s():
+    """P mostly vertical and fast, S mostly horizontal and slow: energies and zero crossings of strong arrivals."""
+    r = records(4000)
+    loud = (r.p >= 0) & (r.s - r.p > 40)
+    p, s, waves = r.p[loud], r.s[loud], r.waves[loud]
+    rows = torch.arange(len(p))[:, None]
+    stretch = {name: waves[rows, :, at[:, None] + torch.arange(25)] for name, at in (("P", p), ("S", s))}  # [n t 3]
+    energy = {name: w.square().mean((0, 1)) for name, w in stretch.items()}
+    assert energy["P"][0] > 1.5 * energy["P"][1:].max() and energy["S"][1:].min() > 1.5 * energy["S"][0]
+    crossings = {name: (w[:, 1:] * w[:, :-1] < 0).double().mean((0, 1)) for name, w in stretch.items()}
+    assert crossings["P"][0] > 1.2 * crossings["S"][1:].max()
+
+
+def test_noise_is_red():
+    """An autoregression of order 1 with the coefficient 0.6, before anything can arrive."""
+    early = records(4000).waves[..., :12]
+    red = (early[..., 1:] * early[..., :-1]).mean() / early.square().mean()
+    assert red.item() == pytest.approx(0.6, abs=0.03)
+
+
+def test_the_event_lasts_for_two_fifths_longer_than_from_p_to_s():
+    p, s = torch.tensor([10, 20, -1]), torch.tensor([60, 25, -1])
+    wanted = targets(Records(torch.zeros(3, 3, 256), p, s), width=2.0)
+    for row, (first, last) in enumerate(((10, 130), (20, 32))):  # s + 1.4 (s - p)
+        event = wanted[row, 0].nonzero().flatten()
+        assert (event.min(), event.max(), len(event)) == (first, last, last - first + 1)
+        for head, arrival in ((1, p), (2, s)):
+            bell = wanted[row, head, arrival[row] + torch.tensor([-2, 0, 2])].log()
+            assert_close(bell, torch.tensor([-0.5, 0.0, -0.5]))
+    assert not wanted[2].any()
+
+
+class Says(nn.Module):
+    """Whatever it hears, it says the same."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, waves):
+        return self.logits
+
+
+def test_loss_weighs_the_heads():
+    wanted = torch.ones(2, 3, 8)
+    for head, share in enumerate((0.1, 0.4, 0.5)):
+        logits = torch.full((2, 3, 8), 100.0)
+        logits[:, head] = 0
+        loss = picking_loss(Says(logits), (wanted, wanted))
+        assert loss.item() == pytest.approx(share * log(2))
+
+
+def test_forward_is_its_parts():
+    """Event from what all share, P and S each through its own LSTM, attention and decoder."""
+    torch.manual_seed(0)
+    model, waves = EQTransformer().double().eval(), records(2).waves.double()
+    h = model.encoder(waves).transpose(1, 2)
+    assert h.shape == (2, 32, 16)
+    shared, _ = model.both(h)
+    a = model.overview.weights(shared)
+    shared = model.overview.norm(shared + a @ shared)
+    heads = [model.decoders[0](shared.transpose(1, 2))]
+    for i in (0, 1):
+        way = model.local[i](model.own[i](shared)[0])
+        heads.append(model.decoders[i + 1](way.transpose(1, 2)))
+    assert_close(model(waves), torch.cat(heads, 1))
+    chances = model(waves).sigmoid().mean((0, 2))
+    assert (chances < 0.3).all()  # arrivals are rare, and so the heads begin
 
 
 def test_matches_reference_sta_lta():

@@ -151,6 +151,18 @@ def test_auc_matches_reference():
     assert detector[:2] == (3, -1) and detector.found == detector.confirmed == 1
 
 
+def test_a_detector_is_chosen_on_one_half_and_judged_on_the_other():
+    truth = torch.arange(400) % 3 == 0
+    noise = torch.rand(400, 2, generator=torch.Generator().manual_seed(0)).double()
+    activations = noise.clone()
+    activations[:200, 0] = -truth[:200].double() - noise[:200, 0]  # upside down on the first half, noise on the second
+    activations[200:, 1] = truth[200:].double()  # the other way round
+    detector = find_detector(activations, truth)
+    assert detector[:2] == (0, -1) and detector.found == 1
+    assert detector.confirmed == pytest.approx(1 - auc(activations[200:, :1], truth[200:]).item())
+    assert 0.35 < detector.confirmed < 0.65
+
+
 def test_inside_reads_brackets_and_quotes():
     marks = lambda truth: "".join("x" if t else "." for t in truth)  # noqa: E731
     assert marks(inside("a(b[c]d)e", "([", ")]")) == ".xxxxxx.."

@@ -83,6 +83,14 @@ def test_adding_problem_marks_one_number_in_each_half(steps):
     close(y, (numbers * marks).sum(1))
 
 
+def test_marks_and_distractors_reach_every_place():
+    for steps in (2, 7):
+        x, _ = adding_problem(500, steps, generator=generator())
+        assert (x[..., 1].sum(0) > 0).all()
+    tokens, _ = recall(200, 4, generator=generator())
+    assert tokens[:, 1:-1].unique().tolist() == [4, 5, 6, 7] and tokens[:, 0].unique().tolist() == [0, 1, 2, 3]
+
+
 def test_adding_problem_has_the_baseline_it_names():
     _, y = adding_problem(200_000, 10, generator=generator())
     assert ((y - 1) ** 2).mean().item() == pytest.approx(1 / 6, rel=0.01)
@@ -136,6 +144,13 @@ def test_no_bag_of_words_surpasses_its_limit():
     assert bag_of_words_limit() == 1 / 4 + 3 / 4 * 5 / 8
 
 
+def test_moves_are_drawn_anew_as_often_as_said():
+    for turns in (0.0, 0.2, 1.0):
+        _, labels = moving_dot(4000, 6, turns=turns, generator=generator())
+        changes = (labels[:, 2:] != labels[:, 1:-1]).double().mean().item()
+        assert changes == pytest.approx(3 / 4 * turns, abs=0.02)  # one draw in four is the move that was
+
+
 def test_moving_dot_moves_as_labelled():
     clips, labels = moving_dot(40, 12, generator=generator())
     assert clips.sum((2, 3)).eq(1).all()
@@ -165,6 +180,13 @@ def test_expressions_mean_what_python_says(depth, seed):
         else:
             stack.append(int(word) if word.isdigit() else word)
     assert stack == [tree]
+
+
+def test_branches_are_of_all_kinds():
+    trees = [expression(3, random.Random(seed)) for seed in range(300)]
+    assert {operator for operator, *_ in trees} == {"max", "min", "+"}
+    pairs = {(height(left), height(right)) for _, left, right in trees}
+    assert pairs == {(2, 0), (2, 1), (2, 2), (0, 2), (1, 2)}
 
 
 def test_flat_has_a_token_for_each_word():
@@ -276,6 +298,13 @@ def test_writing_is_reading_its_own_tokens(kind):
     close(net(source, tokens).argmax(2), tokens)
     prefix = net(source, tokens[:, :3])
     close(prefix, net(source, tokens)[:, :3])
+
+
+def test_target_vocabulary_is_the_writers_alone():
+    net = EncoderDecoder(dim=4, hidden=6, vocab=5, target_vocab=7)
+    assert net.embed.num_embeddings == 5 and net.decoder.embed.num_embeddings == 8 and net.decoder.start == 7
+    source, target = torch.randint(5, (3, 2)), torch.randint(7, (3, 4))
+    assert net(source, target).shape == (3, 4, 7)
 
 
 @every_kind
