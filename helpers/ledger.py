@@ -111,70 +111,71 @@ def claim(
     """Enter a claim in the book's ledger: a sentence that could be disputed, its check, its figures, its source, the verdict.
 
     `id` is short, in kebab case and unique in the book. `holds` is the outcome of the check: whether the sentence is true here.
-    `measured` names the figures: numbers, or what `over_seeds`, `of_seeds` and `timed` print; never a bound.
+    `measured` names the figures: numbers, or what `over_seeds`, `of_seeds` and `timed` print; never a bound. `kind` is "exact"
+    (an identity, a count, a bound, to rounding) or "measured" (an experiment). `paper` says who says so and where (section,
+    table, figure), for what that paper itself says; otherwise `after` names whose idea the question follows, which is ours.
 
-    kind: "exact" (an identity, a count, a bound, to rounding) or "measured" (an experiment).
-    paper: who says so and where (section, table, figure), for what that paper itself says. Otherwise
-    after: whose idea the question follows; the question is the book's.
-    verdict: what the book records. "holds" expects the check to be true, the others expect it to be false here: "holds only
-        at scale", "not seen at this size" (data, steps or size are not those that the sentence is about), "did not reproduce"
-        (its own protocol, or one with the power to show it, was tried), "wrong as stated" (exact claims alone).
-    why: in one sentence, for every verdict but "holds".
+    `verdict` is what the book records. "holds" expects the check to be true, the others expect it to be false here: "holds only
+    at scale", "not seen at this size" (data, steps or size are not those that the sentence is about), "did not reproduce" (its
+    own protocol, or one with the power to show it, was tried), "wrong as stated" (exact claims alone). `why` says in one
+    sentence why, for every verdict but "holds".
 
     Raises `ValueError` for what is missing or does not go together. With the recorded settings (scale "lecture", seed 0) a
     check that contradicts the verdict raises `ClaimError`; with a reader's own, the box says what differs.
     """
-    _refuse(id, kind, paper, after, verdict, why, measured)
-    figures = {name: figure(value) for name, value in measured.items()}
-    settings = _settings()
-    expected = _expected(verdict, settings["scale"])
-    agrees = expected is None or bool(holds) == expected
-    if not agrees and settings == RECORDED:
-        raise ClaimError(
-            f"claim {id!r} is recorded as {verdict!r}, but the check gives {bool(holds)}: {figures}. "
-            "Mend the code, or record the other verdict and explain it on the page."
+    if bool(paper) == bool(after):
+        raise ValueError(
+            f"claim {id!r}: give paper= (what the paper says) or after= (ours, after a paper): one of them"
         )
+    settings = _settings()
     record = dict(
         id=id,
         kind=kind,
         text=text,
-        measured=[*figures.items()],
+        measured=[[name, figure(value)] for name, value in measured.items()],
         source=paper or f"after {after}",
         credited=bool(paper),
-        seeds=max(map(_seeds, measured.values())),
+        seeds=max(map(_seeds, measured.values()), default=0),
         verdict=verdict,
         why=why,
         holds=bool(holds),
         **settings,
     )
+    check(record)
+    expected = _expected(verdict, settings["scale"])
+    agrees = expected is None or bool(holds) == expected
+    if not agrees and settings == RECORDED:
+        raise ClaimError(
+            f"claim {id!r} is recorded as {verdict!r}, but the check gives {bool(holds)}: {dict(record['measured'])}. "
+            "Mend the code, or record the other verdict and explain it on the page."
+        )
     show(_box(record, agrees))
 
 
-def _refuse(id: str, kind: str, paper: str, after: str, verdict: str, why: str, measured: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for a claim that the ledger does not take."""
+def check(record: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a claim that the ledger does not take: what is missing in it, or does not go together."""
+    name, kind, verdict = f"claim {record['id']!r}", record["kind"], record["verdict"]
     if kind not in VERDICTS:
-        raise ValueError(f"claim {id!r}: kind = {kind!r}: a claim is {' or '.join(VERDICTS)}")
+        raise ValueError(f"{name}: kind = {kind!r}: a claim is {' or '.join(VERDICTS)}")
     known = dict.fromkeys(verdict for verdicts in VERDICTS.values() for verdict in verdicts)
     if verdict not in known:
-        raise ValueError(f"claim {id!r}: verdict {verdict!r} is none of {', '.join(map(repr, known))}")
+        raise ValueError(f"{name}: verdict {verdict!r} is none of {', '.join(map(repr, known))}")
     if verdict not in VERDICTS[kind]:
-        raise ValueError(f"claim {id!r}: kind {kind!r} never {verdict!r}: {', '.join(VERDICTS[kind])}")
-    if bool(paper) == bool(after):
+        raise ValueError(f"{name}: kind {kind!r} never {verdict!r}: {', '.join(VERDICTS[kind])}")
+    if record["credited"] and not PLACE.search(record["source"]):
         raise ValueError(
-            f"claim {id!r}: give paper= (what the paper itself says) or after= (the question is ours), one of them"
+            f"{name}: where does {record['source']!r} say so? Name the section, table or figure, or use after="
         )
-    if paper and not PLACE.search(paper):
-        raise ValueError(f"claim {id!r}: where does {paper!r} say so? Name the section, table or figure, or use after=")
-    if (verdict == "holds") == bool(why):
+    if (verdict == "holds") == bool(record["why"]):
         raise ValueError(
-            f"claim {id!r}: why= says in one sentence why a claim does not hold; here the verdict is {verdict!r}"
+            f"{name}: why= says in one sentence why a claim does not hold; here the verdict is {verdict!r}"
         )
-    if not measured:
-        raise ValueError(f"claim {id!r} has no measured figure: pass measured={{'name': value}}")
-    for name, value in measured.items():
-        if bound := BOUND.search(figure(value)):
+    if not record["measured"]:
+        raise ValueError(f"{name} has no measured figure: pass measured={{'name': value}}")
+    for what, text in record["measured"]:
+        if bound := BOUND.search(text):
             raise ValueError(
-                f"claim {id!r}: {name} = {value!r}: {bound[0]!r} makes it a bound. Give the figure that was measured"
+                f"{name}: {what} = {text!r}: {bound[0]!r} makes it a bound. Give the figure that was measured"
             )
 
 
