@@ -8,18 +8,24 @@ export MKL_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/_build/pycache
 export DLE_PROGRESS ?= 1
-# Notebooks and tests run side by side, one file a worker.
-PYTEST := DLE_PROGRESS=0 $(BIN)/python -m pytest -n $${WORKERS:-auto} --dist loadfile
+# Notebooks and tests run side by side, one file a worker, the costliest notebooks first.
+PYTEST := DLE_PROGRESS=0 $(BIN)/python -m pytest -n $${WORKERS:-auto} --dist loadfile --no-loadscope-reorder
+DUE = $(BIN)/python -m tools.due $(if $(ALL),--all) $(if $(SHARD),--shard $(SHARD)) >_build/due
 
-.PHONY: book test check check-code run refresh steady bench publish serve oldest newest lock clean help
+.PHONY: book test notebooks check check-code run refresh verify steady bench publish serve oldest newest lock clean help
 
 book: .venv/installed ## build the website in _build/html
 	@mkdir -p _build
 	@$(BIN)/jupyter-book build -W -n --keep-going -q . >_build/book.log 2>&1 || { cat _build/book.log; exit 1; }
 	@$(BIN)/python -m tools.site
 
-test: check-code book ## prove everything: code, notebooks (re-executed and compared), site
-	$(PYTEST) --nbval --nbval-current-env tests book
+test: check-code book ## prove everything: code, site, the notebooks that are due and a share of the others [ALL=1: all]
+	@$(DUE)
+	$(PYTEST) --nbval --nbval-current-env $$(cat _build/due) tests
+
+notebooks: .venv/installed ## execute and compare notebooks alone, as `test` chooses them [ALL=1] [SHARD=1/4]
+	@mkdir -p _build && $(DUE)
+	@if test -s _build/due; then $(PYTEST) --nbval --nbval-current-env $$(cat _build/due); else echo "no notebook is due"; fi
 
 check: check-code book ## everything that needs no execution of a notebook, within a minute
 	$(PYTEST) -m 'not notebooks' tests
@@ -33,6 +39,9 @@ run: .venv/installed ## execute NOTEBOOK=part/chapter [SCALE=gpu] [SEED=3] into 
 
 refresh: .venv/installed ## re-execute NOTEBOOK=part/chapter in place (all without it) and store its outputs
 	@$(BIN)/python -m tools.notebooks refresh $(NOTEBOOK)
+
+verify: .venv/installed ## execute and compare NOTEBOOK=part/chapter (without it all that are due); store the fingerprint alone
+	@$(BIN)/python -m tools.notebooks verify $(NOTEBOOK)
 
 # Threads and instruction sets round differently; what a page prints must survive that. OMP_WAIT_POLICY only saves time.
 STEADY := OMP_NUM_THREADS=2,MKL_NUM_THREADS=2,OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=4,MKL_NUM_THREADS=4,OMP_WAIT_POLICY=PASSIVE \

@@ -1,12 +1,15 @@
-"""Run, refresh and normalise the notebooks: `python -m tools.notebooks run|refresh …`."""
+"""Run, refresh, verify and normalise the notebooks: `python -m tools.notebooks run|refresh|verify …`."""
 
 import argparse
+import ast
 import base64
 import datetime
 import hashlib
 import json
 import os
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -14,10 +17,14 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell
 
+from helpers.ledger import CLAIM_MIME
+from tools.fingerprint import OWN, fingerprint
+
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 SETUP = (ROOT / "tools" / "setup_cell.py").read_text().rstrip("\n")
 KEPT_METADATA = ("tags", "mystnb")
+CHECK = {"code_prompt_show": "check", "code_prompt_hide": "check"}  # the name of the fold over a claim's code
 
 # What a page says of its own execution, asked of the kernel after the last cell.
 PROBE = """
@@ -50,8 +57,6 @@ def find(name: str) -> Path:
 
 def parameters(notebook: nbformat.NotebookNode) -> dict[str, object]:
     """Names and default values of the cell tagged `parameters`, which holds plain literals only."""
-    import ast
-
     cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ValueError(f"{len(cells)} cells are tagged `parameters`: a notebook has exactly one")
@@ -74,25 +79,38 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> dict[str, object]:
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Leave nothing in the file that differs from run to run: fixed metadata and cell ids, merged streams."""
-    measured = notebook.metadata.get("measured")
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
         }
-        | ({"measured": measured} if measured else {})
+        | {name: notebook.metadata[name] for name in OWN if name in notebook.metadata}
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         cell.source = cell.source.rstrip("\n")
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_METADATA})
+        if cell.cell_type == "code" and claims(cell.source):
+            _fold(cell)
         name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         seen[name] = seen.get(name, 0) + 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
         if cell.cell_type == "code":
             cell.outputs = _merged(cell.outputs)
     return notebook
+
+
+def claims(source: str) -> bool:
+    """Whether a cell enters claims in the ledger."""
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return any(isinstance(call.func, ast.Name) and call.func.id == "claim" for call in calls)
+
+
+def _fold(cell: nbformat.NotebookNode) -> None:
+    """Hide the code of a claim's check under the word "check"; its box stays in sight."""
+    cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
+    cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | CHECK
 
 
 def _merged(outputs: list) -> list:
@@ -112,7 +130,8 @@ def _merged(outputs: list) -> list:
 def refresh(name: str) -> None:
     """Write the common setup cell into a notebook, execute it in place and store its normalised outputs.
 
-    Measured time and memory are replaced only when the content has changed: a second refresh changes nothing.
+    Measured time and memory are replaced only when the content has changed: a second refresh changes nothing. A notebook that
+    ran is verified: it takes the fingerprint of what it depends on.
     """
     path = find(name)
     notebook = nbformat.read(path, as_version=4)
@@ -131,10 +150,51 @@ def refresh(name: str) -> None:
     if json.loads(nbformat.writes(notebook))["cells"] != before or "measured" not in notebook.metadata:
         notebook.metadata["measured"] = figures | {"date": datetime.date.today().isoformat()}
     nbformat.validate(notebook)
+    _write(notebook, path)
+    _sign(path)
+    print(f"{path.relative_to(ROOT)}: {figures['cpu_seconds']} s CPU, {figures['peak_megabytes']} MB")
+
+
+def _write(notebook: nbformat.NotebookNode, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(nbformat.writes(notebook) + "\n")
     temporary.replace(path)
-    print(f"{path.relative_to(ROOT)}: {figures['cpu_seconds']} s CPU, {figures['peak_megabytes']} MB")
+
+
+def _sign(path: Path) -> None:
+    """Enter in a notebook the fingerprint of what it was executed with, and today's date where that is new."""
+    notebook = nbformat.read(path, as_version=4)
+    today = {"fingerprint": fingerprint(path), "date": datetime.date.today().isoformat()}
+    if notebook.metadata.get("verified", {}).get("fingerprint") != today["fingerprint"]:
+        notebook.metadata["verified"] = today
+        _write(notebook, path)
+
+
+def verify(names: list[str]) -> None:
+    """Execute notebooks and compare, side by side; those that agree with what is stored take the fingerprint of today.
+
+    Nothing else changes in them. SystemExit names those that do not agree.
+    """
+    paths = [find(name) for name in names]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        outcomes = dict(zip(paths, pool.map(_compared, paths), strict=True))
+    for path in paths:
+        print(f"{path.relative_to(ROOT)}: {'verified' if outcomes[path] is None else outcomes[path]}")
+    if differ := [path for path in paths if outcomes[path] is not None]:
+        raise SystemExit(f"{len(differ)} of {len(paths)} notebooks do not agree with what is stored")
+
+
+def _compared(path: Path) -> str | None:
+    """Execute a notebook with nbval and sign it; what nbval says when the outputs are others."""
+    before = fingerprint(path)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", str(path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"DLE_PROGRESS": "0"})
+    if result.returncode:
+        return result.stdout + result.stderr
+    if fingerprint(path) != before:
+        return "changed while it was executed: verify it once more"
+    _sign(path)
+    return None
 
 
 def write_cover() -> None:
@@ -172,6 +232,16 @@ def run(name: str, settings: list[str]) -> None:
     except papermill.PapermillExecutionError as error:
         raise SystemExit(f"A cell failed; what ran is in {target.relative_to(ROOT)}.\n{error}") from None
     print(f"Wrote {target.relative_to(ROOT)}")
+    other = differing(nbformat.read(target, as_version=4))
+    print(f"Verdicts other than the recorded ones: {', '.join(other) or 'none'}")
+
+
+def differing(notebook: nbformat.NotebookNode) -> list[str]:
+    """The ids of the claims whose check contradicts the recorded verdict, in a run with other settings."""
+    bundles = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [
+        data[CLAIM_MIME]["id"] for data in bundles if CLAIM_MIME in data and '<p class="differs">' in data["text/html"]
+    ]
 
 
 def main(arguments: list[str]) -> None:
@@ -182,9 +252,17 @@ def main(arguments: list[str]) -> None:
     one.add_argument("settings", nargs="*", metavar="NAME=VALUE")
     many = commands.add_parser("refresh", help="execute in place and store normalised outputs")
     many.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="part/chapter; all when none is named")
+    again = commands.add_parser("verify", help="execute and compare; store nothing but the fingerprint")
+    again.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="part/chapter; all that are due when none is named"
+    )
     options = parser.parse_args(arguments)
     if options.command == "run":
         run(options.notebook, options.settings)
+    elif options.command == "verify":
+        from tools.due import is_due
+
+        verify(options.notebooks or [str(p.relative_to(BOOK)) for p in chapters() if is_due(p)])
     else:
         for name in options.notebooks or [str(p.relative_to(BOOK)) for p in chapters()]:
             refresh(name)

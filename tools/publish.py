@@ -118,6 +118,7 @@ def write_copies(repository: str, folder: Path, commit: str) -> list[Path]:
 def copy(notebook: nbformat.NotebookNode, plain: Plain, source: str) -> None:
     """Make a notebook its own copy for Colab: plain Markdown, the code's `source` filled in, no metadata of the book."""
     measured = notebook.metadata.pop("measured")
+    notebook.metadata.pop("verified", None)
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
     if setup.source.count(EMPTY) != 1:
         raise ValueError(f"{plain.page}: the setup cell has not one line {EMPTY}")
@@ -135,6 +136,8 @@ def copy(notebook: nbformat.NotebookNode, plain: Plain, source: str) -> None:
                 folded.pop()  # what follows a solution without a heading would be folded with it
             solved = False
             cells.append(cell if cell.cell_type == "code" else new_markdown_cell(piece))
+            if caption := cell.metadata.get("mystnb", {}).get("figure", {}).get("caption"):
+                cells.append(new_markdown_cell(f"*{plain.convert(caption)}*"))
             if piece.startswith(SOLUTION):
                 folded.append(cells[-1])
     page = plain.link("Deep Learning, Executed", plain.page)
@@ -143,8 +146,10 @@ def copy(notebook: nbformat.NotebookNode, plain: Plain, source: str) -> None:
     notebook.cells = cells
     for number, cell in enumerate(cells, 1):
         cell.id = f"cell-{number}"
-        parameters = "parameters" in cell.metadata.get("tags", [])
-        cell.metadata = nbformat.from_dict({"tags": ["parameters"]} if parameters else {})
+        tags, fold = cell.metadata.get("tags", []), cell.metadata.get("mystnb", {}).get("code_prompt_show", "code")
+        cell.metadata = nbformat.from_dict({"tags": ["parameters"]} if "parameters" in tags else {})
+        if "hide-input" in tags:  # Colab folds a cell that begins with a title
+            cell.source, cell.metadata["cellView"] = f"# @title {fold}\n{cell.source}", "form"
     for cell in folded:
         cell.metadata["id"] = cell.id
     notebook.metadata["colab"] = {"collapsed_sections": [cell.id for cell in folded]}

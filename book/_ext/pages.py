@@ -1,4 +1,4 @@
-"""What the other extensions share: reading notebooks, claims and systems; tables of links; directives that wait for all pages."""
+"""What the other extensions share: reading notebooks, claims and systems; tables of links; directives."""
 
 import base64
 import csv
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
-from docutils.parsers.rst import Directive
 from PIL import Image
+from sphinx.util.docutils import SphinxDirective
 
 CLAIM = "application/vnd.deep-learning-executed.claim+json"
 # Folder of a part -> its title, in teaching order.
@@ -131,25 +131,15 @@ def _row(cells: list[nodes.Node]) -> nodes.row:
     return nodes.row("", *(nodes.entry("", cell) for cell in cells))
 
 
-class late(nodes.General, nodes.Element):
-    """The place of a directive that is filled in when every page has been read."""
+def add_directive(app, name: str, make: Callable[..., Iterable[nodes.Node]]) -> None:
+    """Register `{name}`, in whose place stands what `make(app, docname)` gives: sections of it stand in the contents."""
 
+    class Made(SphinxDirective):
+        def run(self):
+            return list(make(self.env.app, self.env.docname))
 
-MAKERS: dict[str, Callable[..., Iterable[nodes.Node]]] = {}
-
-
-def add_late_directive(app, name: str, make: Callable[..., Iterable[nodes.Node]]) -> None:
-    """Register `{name}`, in whose place stands in the end what `make(app, docname)` gives."""
-    MAKERS[name] = make
-    app.add_directive(name, type(name, (Directive,), {"run": lambda self: [late("", maker=name)]}))
-
-
-def fill(app, doctree, docname) -> None:
-    for node in list(doctree.findall(late)):
-        node.replace_self(list(MAKERS[node["maker"]](app, docname)))
+    app.add_directive(name, Made)
 
 
 def setup(app):
-    app.add_node(late)
-    app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from docutils import nodes
-from pages import add_late_directive, link, notebooks, paragraph, table, title
+from pages import add_directive, link, notebooks, paragraph, table, title
 from sphinx.util.docutils import SphinxDirective
 
 RESULTS = "benchmarks/results.json"
@@ -72,5 +72,5 @@ def costs(app, docname) -> list[nodes.Node]:
 
 def setup(app):
     app.add_directive("benchmarks", Benchmarks)
-    add_late_directive(app, "costs", costs)
+    add_directive(app, "costs", costs)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,7 +9,7 @@ from pathlib import Path
 from docutils import nodes
 from pages import (
     PARTS,
-    add_late_directive,
+    add_directive,
     bullets,
     heading,
     link,
@@ -33,7 +33,7 @@ def sections(app, docname):
         chapters.setdefault(row["chapter"], []).append(row)
     rows = [row for of_chapter in chapters.values() for row in of_chapter]
     shown = sum(bool(row["claims"]) for row in rows)
-    yield paragraph(f"{len(rows)} systems in {len(chapters)} chapters: {shown} shown, the others planned.")
+    yield paragraph(f"{len(rows)} systems in {len(chapters)} chapters: {shown} shown, the others still to come.")
     parts = PARTS | {"gallery": "Front matter"}
     links = [piece for part, name in parts.items() for piece in (" · ", link(name, f"#systems-{part}"))]
     yield paragraph(*links[1:])
@@ -48,8 +48,7 @@ def _chapter(app, docname, chapter, rows, notebook) -> nodes.section:
     section = nodes.section(ids=["systems-" + chapter.replace("/", "-").replace("_", "-")])
     if notebook is None:
         section += nodes.title("", f"{heading(chapter)} (planned)")
-        section += bullets([paragraph(row["system"], nodes.inline("", _paper(row), classes=["paper"])) for row in rows])
-        return section
+        return section + _list(rows)
     page = app.builder.get_relative_uri(docname, f"book/{chapter}")
     part, _, stem = chapter.partition("/")
     section += nodes.title("", "", link(title(notebook), page))
@@ -58,8 +57,14 @@ def _chapter(app, docname, chapter, rows, notebook) -> nodes.section:
     section += paragraph("Proved by ", *names[1:], ".")
     claims = {record["id"]: record for record in records(notebook)}
     api = app.builder.get_relative_uri(docname, "book/api")
-    section += table(COLUMNS, [_cells(row, chapter, page, api, claims) for row in rows])
+    section += table(COLUMNS, [_cells(row, chapter, page, api, claims) for row in rows if row["claims"]])
+    if to_come := [row for row in rows if not row["claims"]]:
+        section += [paragraph("Still to come on this page:"), _list(to_come)]
     return section
+
+
+def _list(rows) -> nodes.bullet_list:
+    return bullets([paragraph(row["system"], nodes.inline("", _paper(row), classes=["paper"])) for row in rows])
 
 
 def _cells(row, chapter, page, api, claims) -> list[nodes.Node]:
@@ -80,8 +85,6 @@ def _paper(row) -> str:
 
 def _code(name: str, chapter: str, api: str) -> nodes.paragraph:
     """A link to the documentation of an object, with the first line of its docstring."""
-    if name.startswith("torch."):
-        return paragraph(nodes.literal("", name))
     module = "helpers." + chapter.replace("/", ".")
     thing = importlib.import_module(module)
     for part in name.split("."):
@@ -132,6 +135,6 @@ def _among(name: str, names: set[str]) -> bool:
 
 
 def setup(app):
-    add_late_directive(app, "systems", sections)
+    add_directive(app, "systems", sections)
     app.connect("autodoc-process-docstring", add_chapters)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,9 +10,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tools.due import commit as head
+from tools.due import turn
 from tools.notebooks import ROOT, SETUP, chapters
 from tools.publish import EMPTY, write_copies
-from tools.site import pages
 
 from .conftest import git
 
@@ -27,9 +28,9 @@ PACKAGES = [
     "tqdm",
 ]
 PACKAGES += ["scipy", "scikit-learn", "scikit-image", "networkx", "pillow", "ipykernel", "nbclient"]
-# Seconds of CPU, as stored in the notebooks, that this test spends on whole chapters, in the book's order. Of the chapters
-# after that it runs the first cells: setup, parameters, imports. The weekly workflow runs all, in Colab's own image.
-BUDGET, FIRST = 240, 4
+# Seconds of CPU, as stored in the notebooks, that this test spends on whole chapters, chosen by the commit so that each has its
+# turn. Of the others it runs the first cells: setup, parameters, imports. The weekly workflow runs all, in Colab's own image.
+SHARE, FIRST = 240, 4
 
 
 def run_setup(cell: str, folder: Path, python: Path) -> subprocess.CompletedProcess:
@@ -93,9 +94,10 @@ def test_published_notebooks_run_on_colab(clone, colab, tmp_path):
     copies = write_copies(f"file://{bare_clone}", tmp_path / "copies", commit)
     for copy in copies:
         assert f'REPOSITORY = "file://{bare_clone}@{commit}"' in nbformat.read(copy, as_version=4).cells[1].source
-    names = [page.removeprefix("book/") for page in pages() if (ROOT / f"{page}.ipynb").exists()]
-    whole, rest = within_budget(names)
-    assert whole and sorted(whole + rest) == sorted(f"{path.parent.name}/{path.stem}" for path in chapters())
+    names = [f"{path.parent.name}/{path.stem}" for path in chapters()]
+    whole = [f"{path.parent.name}/{path.stem}" for path in turn(chapters(), f"colab {head()}", SHARE)]
+    rest = [name for name in names if name not in whole]
+    assert whole
     first = run(colab, tmp_path, *whole)
     for name in whole:
         cells = nbformat.read(ROOT / f"book/{name}.ipynb", as_version=4).cells
@@ -107,15 +109,6 @@ def test_published_notebooks_run_on_colab(clone, colab, tmp_path):
         colab, tmp_path, "--first", str(FIRST), *(rest or whole[:1])
     )  # the way of the later chapters stays tried
     assert begun["changed"] == {} and set(begun["ran"].values()) == {FIRST}
-
-
-def within_budget(names: list[str]) -> tuple[list[str], list[str]]:
-    """The chapters that run whole, and those of which the first cells run."""
-    left, whole, rest = BUDGET, [], []
-    for name in names:
-        left -= nbformat.read(ROOT / f"book/{name}.ipynb", as_version=4).metadata.measured.cpu_seconds
-        (whole if left >= 0 else rest).append(name)
-    return whole, rest
 
 
 def run(python: Path, folder: Path, *arguments: str) -> dict:

@@ -1,10 +1,11 @@
-"""`make run` and `make refresh`: what they refuse, what they write, and that a second refresh changes nothing."""
+"""`make run`, `make refresh`, `make verify`: what they refuse, what they write, what they leave as it was."""
 
 import nbformat
 import pytest
 
 from tools import notebooks
-from tools.notebooks import SETUP, normalise, parameters, refresh, run
+from tools.fingerprint import fingerprint
+from tools.notebooks import SETUP, normalise, parameters, refresh, run, verify
 
 
 @pytest.fixture
@@ -22,6 +23,10 @@ def book(tmp_path, monkeypatch):
     ]
     nbformat.write(normalise(nbformat.v4.new_notebook(cells=cells)), path)
     return path
+
+
+CLAIM = """from helpers.notebook import claim
+claim("a-b", "A beats B.", seed == 0, {"gain": 0.5}, kind="measured", after="Doe 2014")"""
 
 
 def test_run_takes_declared_parameters(book, tmp_path):
@@ -45,8 +50,35 @@ def test_refresh_twice_changes_nothing(book):
     stored = nbformat.reads(once.decode(), as_version=4)
     assert [c.execution_count for c in stored.cells if c.cell_type == "code"] == [1, 2, 3]
     assert stored.metadata.measured["bytes_downloaded"] == 0 and stored.metadata.measured["peak_megabytes"] > 10
+    assert stored.metadata.verified["fingerprint"] == fingerprint(book)
     refresh("book/part/chapter.ipynb")
     assert book.read_bytes() == once
+
+
+def test_verify_signs_what_agrees_and_changes_nothing_else(book):
+    refresh("part/chapter")
+    signed = book.read_text()
+    stale = signed.replace(fingerprint(book), "0" * 16)
+    book.write_text(stale)
+    verify(["part/chapter"])
+    assert book.read_text() == signed
+    book.write_text(stale.replace("lecture 1 1.0", "lecture 2 1.0"))
+    before = book.read_text()
+    with pytest.raises(SystemExit, match="1 of 1 notebooks do not agree"):
+        verify(["part/chapter"])
+    assert book.read_text() == before != stale
+
+
+def test_a_claim_is_folded_and_differs_at_another_seed_without_stopping(book, capsys):
+    notebook = nbformat.read(book, as_version=4)
+    notebook.cells[-1].source = CLAIM
+    nbformat.write(normalise(notebook), book)
+    cell = nbformat.read(book, as_version=4).cells[-1]
+    assert cell.metadata.tags == ["hide-input"] and cell.metadata.mystnb.code_prompt_show == "check"
+    run("part/chapter", ["seed=0"])
+    assert "other than the recorded ones: none" in capsys.readouterr().out
+    run("part/chapter", ["seed=7"])
+    assert "other than the recorded ones: a-b" in capsys.readouterr().out
 
 
 def test_failing_cell_leaves_the_notebook_as_it_was(book):

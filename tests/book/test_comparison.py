@@ -13,10 +13,11 @@ from tools.compare import same
 from tools.notebooks import ROOT, execute, normalise
 
 CODE = """\
-from helpers.notebook import claim, source, table
+from helpers.notebook import claim, over_seeds, source, table, timed
 from helpers.runtime import by_scale
 source(by_scale)
-claim("test-claim", "A beats B.", True, {"gain": 0.5}, "Doe 2014")
+figures = {"gain": 0.5, "A": over_seeds([0.79, 0.86, 0.83]), "speed": timed([5.1, 7.2, 6.6])}
+claim("test-claim", "A beats B.", True, figures, kind="measured", paper="Doe 2014, table 1")
 table([("layer", 55), ("loss", 0.25)], ["name", "value"])
 print("parameters", 1797, "loss", 0.2512)"""
 
@@ -28,9 +29,15 @@ ALTERATIONS = {
     "an integer": ("parameters 1797", "parameters 1798", False),
     "a cell of a table": ("| layer | 55 |", "| layer | 56 |", False),
     "a line of a listing": ("return gpu if scale ==", "return lecture if scale ==", False),
-    "a verdict": ("Verdict: holds.", "Verdict: did not reproduce.", False),
+    "a verdict": ("Holds (measured", "Did not reproduce (measured", False),
+    "a source": ("Doe 2014, table 1", "Doe 2014, table 2", False),
     "the record behind it": ('"verdict": "holds"', '"verdict": "did not reproduce"', False),
     "a figure of a claim": ('"0.500"', '"0.700"', False),
+    "a mean within its range": ("0.83 (0.79 to 0.86", "0.80 (0.79 to 0.86", True),
+    "a mean outside": ("0.83 (0.79 to 0.86", "0.70 (0.66 to 0.73", False),
+    "a range that was narrower": ("0.83 (0.79 to 0.86", "0.83 (0.82 to 0.84", False),
+    "the number of seeds": ("0.86, 3 seeds)", "0.86, 4 seeds)", False),
+    "what a clock said": ("6.3 (5.1 to 7.2", "9.9 (8.8 to 11.1", True),
 }
 
 
@@ -86,6 +93,22 @@ def test_removed_outputs(outcomes):
         ("1,234.5", "1,230.1", True),
         ("v1.2.3", "v1.2.4", False),
         ("0.1 0.2", "0.1", False),
+        ("3e-17", "2e-3", False),
+        ("0.83 (0.79 to 0.86, 3 seeds)", "0.86 (0.79 to 0.86, 3 seeds)", True),
+        ("0.83 (0.79 to 0.86, 3 seeds)", "0.88 (0.79 to 0.96, 3 seeds)", False),
+        ("0.83 (0.70 to 0.90, 3 seeds)", "0.83 (0.66 to 0.94, 3 seeds)", True),  # a quarter of 0.20 to spare
+        ("0.83 (0.70 to 0.90, 3 seeds)", "0.83 (0.60 to 0.90, 3 seeds)", False),
+        ("0.83 (0.70 to 0.90, 3 seeds)", "0.83 (0.70 to 1.00, 3 seeds)", False),
+        ("0.83 (0.70 to 0.90, 3 seeds)", "0.83 (3 seeds)", True),
+        ("1.0 (3 seeds)", "0.99 (0.99 to 1.00, 3 seeds)", True),
+        ("1.0 (3 seeds)", "0.93 (0.80 to 1.00, 3 seeds)", False),
+        ("-0.1 (-0.2 to 0.1, 3 seeds)", "0.1 (-0.2 to 0.1, 3 seeds)", True),
+        ("7.7 (7 to 8, 3 seeds)", "7.3 (7 to 8, 3 seeds)", True),
+        ("4,300 (4,100 to 4,512, 3 seeds)", "4,600 (4,100 to 4,812, 3 seeds)", False),
+        ("0.30 (0.20 to 0.40, 5 draws)", "0.30 (0.20 to 0.40, 5 runs)", False),
+        ("(0.79 to 0.86)", "(0.60 to 0.86)", False),
+        ("6.3 (5.1 to 7.2, 7 runs, timed)", "16 (11 to 72, 7 runs, timed)", True),
+        ("6.3 (5.1 to 7.2, 7 runs, timed)", "6.3 (5.1 to 7.2, 7 runs)", False),
     ],
 )
 def test_what_counts_as_the_same(left, right, equal):

@@ -23,6 +23,7 @@ BARE = re.compile(
 RAW = re.compile(
     r"\{[a-z][\w:+.-]*\}`|^\s*:{3,}|^\s*[`~]{3,}\{|^\([^()\s]+\)=$|^\+\+\+|^% |class=\"play\"", re.MULTILINE
 )
+UNTITLED = re.compile(r"^# @title .*\n")
 FORMS = [
     "https://github.com/someone/fork",
     "https://github.com/someone/fork.git",
@@ -163,7 +164,12 @@ def test_copies_are_plain(published):
             if cell.cell_type == "markdown":
                 assert RAW.findall(cell.source) == [] and SOLVED not in cell.source
         code, stored = ([c for c in n.cells if c.cell_type == "code"] for n in (notebook, original))
-        assert [cell.source for cell in code[1:]] == [cell.source for cell in stored[1:]]
+        assert [UNTITLED.sub("", cell.source) for cell in code[1:]] == [cell.source for cell in stored[1:]]
+        folded = [
+            ("cellView" in copied.metadata, "hide-input" in cell.metadata.get("tags", []))
+            for copied, cell in zip(code, stored)
+        ]
+        assert all(a == b for a, b in folded)
         shown, kept = ([[o.get("data", o.get("text")) for o in c.outputs] for c in cells] for cells in (code, stored))
         assert shown == kept
         figures = [(o, s) for c, s in zip(code, stored) for o in c.outputs if "image/png" in o.get("data", {})]
@@ -171,7 +177,7 @@ def test_copies_are_plain(published):
         for output, cell in figures:
             assert output.metadata["image/png"]["alt"] == cell.metadata.mystnb.image.alt
         assert set(notebook.metadata) == {"kernelspec", "language_info", "colab"}
-        assert {key for cell in notebook.cells for key in cell.metadata} <= {"tags", "id"}
+        assert {key for cell in notebook.cells for key in cell.metadata} <= {"tags", "id", "cellView"}
         assert notebook.cells[-1].source.startswith("*The stored outputs were computed with Python 3.")
 
 
@@ -271,3 +277,22 @@ def test_solutions_are_folded_up_to_the_next_heading(after, folds):
     assert [cell.source for cell in notebook.cells[2:5]] == ["#### Solution of exercise 7", "So.", after]
     assert notebook.metadata.colab.collapsed_sections == ["cell-3"][:folds]
     assert json.loads(nbformat.writes(notebook))["cells"][2]["id"] == "cell-3"
+
+
+def test_folds_have_names_and_figures_their_captions():
+    fold = {"code_prompt_show": "check", "code_prompt_hide": "check"}
+    cells = [nbformat.v4.new_markdown_cell("# T")]
+    cells += [nbformat.v4.new_code_cell('REPOSITORY = ""', metadata={"tags": ["hide-input"]})]
+    cells += [nbformat.v4.new_code_cell("claim()", metadata={"tags": ["hide-input"], "mystnb": fold})]
+    cells += [
+        nbformat.v4.new_code_cell("plot()", metadata={"mystnb": {"figure": {"caption": "As {cite:t}`a2015` say."}}})
+    ]
+    measured = dict(python="3", torch="2", numpy="2", cpu_seconds=1)
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"measured": measured, "verified": {"fingerprint": "f"}})
+    copy(notebook, Plain("book/part/one", LABELS), "A")
+    setup, check, plot, caption = notebook.cells[1:5]
+    assert setup.source == '# @title code\nREPOSITORY = "A"' and setup.metadata.cellView == "form"
+    assert check.source == "# @title check\nclaim()" and check.metadata.cellView == "form"
+    assert plot.source == "plot()" and plot.metadata == {}
+    assert caption.cell_type == "markdown" and caption.source == "*As A and B (2015) say.*"
+    assert "verified" not in notebook.metadata

@@ -8,11 +8,9 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlparse
 
-import nbformat
 import pytest
 from fontTools.ttLib import TTFont
 
-from helpers.notebook import CLAIM_MIME
 from tools.notebooks import ROOT, chapters
 from tools.site import HTML, pages
 
@@ -70,18 +68,6 @@ def test_every_local_link_leads_somewhere():
             elif url.fragment and target in read and unquote(url.fragment) not in read[target].anchors:
                 broken.append(f"{path.relative_to(HTML)}: {link} (no such anchor)")
     assert not broken, "\n".join(broken)
-
-
-def test_every_claim_stands_in_the_ledger():
-    ledger = (HTML / "book/claims.html").read_text()
-    for path in chapters():
-        cells = nbformat.read(path, as_version=4).cells
-        records = [
-            o["data"][CLAIM_MIME] for c in cells for o in c.get("outputs", []) if CLAIM_MIME in o.get("data", {})
-        ]
-        assert records, f"{path.stem} claims nothing"
-        for record in records:
-            assert f'{path.parent.name}/{path.stem}.html#claim-{record["id"]}"' in ledger
 
 
 @pytest.mark.browser

@@ -1,5 +1,6 @@
 """What every notebook must be before its outputs are compared."""
 
+import ast
 import base64
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from tools.notebooks import BOOK, ROOT, SETUP, chapters, normalise, parameters
 
 PATHS = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|usr|work|content|Users|var)/\w|[A-Z]:\\\\Users|ipykernel_\d+")
 MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES = 30, 79, 1_000_000
+MAXIMUM_SECONDS, MEAN_SECONDS, MAXIMUM_MEGABYTES = 150, 100, 2_000  # of one CPU thread; of memory
 
 
 def problems(path: Path) -> list[str]:
@@ -33,6 +35,10 @@ def problems(path: Path) -> list[str]:
         found.append("not normalised: make refresh")
     if not {"cpu_seconds", "peak_megabytes", "bytes_downloaded", "torch", "date"} <= set(notebook.metadata["measured"]):
         found.append("its execution was not measured: make refresh")
+    elif (seconds := notebook.metadata["measured"]["cpu_seconds"]) > MAXIMUM_SECONDS:
+        found.append(f"{seconds} CPU seconds: the limit is {MAXIMUM_SECONDS}")
+    elif (megabytes := notebook.metadata["measured"]["peak_megabytes"]) > MAXIMUM_MEGABYTES:
+        found.append(f"{megabytes:,} MB at the peak: the limit is {MAXIMUM_MEGABYTES:,}")
     return found
 
 
@@ -51,6 +57,20 @@ def _form(code):
             yield f"cell {number} has {len(lines)} lines: the limit is {MAXIMUM_LINES}"
         if wide := [line for line in lines if len(line) > MAXIMUM_WIDTH]:
             yield f"cell {number} is wider than {MAXIMUM_WIDTH}: {wide[0]}"
+        if "parameters" not in cell.metadata.get("tags", []) and (names := _bound(cell.source) & {"scale", "seed"}):
+            yield f"cell {number} gives {' and '.join(sorted(names))} another value: claims read it"
+
+
+def _bound(source: str) -> set[str]:
+    """The names that a cell binds in the notebook itself, not within a function or a comprehension."""
+    own = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    found, waiting = set(), [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, own)]
+    return found
 
 
 def _outputs(code):
@@ -111,6 +131,22 @@ def damage_alt(nb):
     nb.cells[3].outputs = [nbformat.v4.new_output("display_data", data={"image/png": "aGk="})]
 
 
+def damage_seed(nb):
+    nb.cells[3].source = "for seed in range(3):\n    pass"
+
+
+def damage_cost(nb):
+    nb.metadata.measured["cpu_seconds"] = 151
+
+
+def damage_memory(nb):
+    nb.metadata.measured["peak_megabytes"] = 2001
+
+
+def damage_fold(nb):
+    nb.cells[3].source = "claim()"
+
+
 def damage_metadata(nb):
     nb.cells[3].metadata["execution"] = {"start": "12:00"}
 
@@ -126,6 +162,10 @@ def damage_metadata(nb):
         (damage_length, "has 31 lines"),
         (damage_alt, "without alternative text"),
         (damage_metadata, "not normalised"),
+        (damage_seed, "gives seed another value"),
+        (damage_cost, "151 CPU seconds: the limit is 150"),
+        (damage_memory, "2,001 MB at the peak: the limit is 2,000"),
+        (damage_fold, "not normalised"),
     ],
 )
 def test_each_fault_is_reported(tmp_path, damage, complaint):
@@ -151,7 +191,7 @@ def test_each_fault_is_reported(tmp_path, damage, complaint):
 
 def test_every_module_is_on_the_page_of_the_code():
     page = (BOOK / "api.md").read_text()
-    floor = ["runtime", "notebook", "data", "data.scenes", "training", "plotting"]
+    floor = ["runtime", "ledger", "notebook", "data", "data.scenes", "training", "plotting"]
     for name in [*floor, *(f"{path.parent.name}.{path.stem}" for path in chapters())]:
         assert f".. automodule:: helpers.{name}\n" in page
 
@@ -164,6 +204,11 @@ def test_picture_of_the_readme_is_a_stored_figure():
     ]
     figures = {base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})}
     assert (BOOK / "_static/cover.png").read_bytes() in figures
+
+
+def test_the_book_costs_little_to_run():
+    seconds = [nbformat.read(path, as_version=4).metadata.measured.cpu_seconds for path in chapters()]
+    assert sum(seconds) / len(seconds) <= MEAN_SECONDS, f"{sum(seconds)} CPU seconds for {len(seconds)} notebooks"
 
 
 def test_no_notebook_is_forgotten():

@@ -86,15 +86,15 @@ def test_schema_reports_a_fault(tmp_path):
 
 def test_publication_waits_for_the_tests_of_main():
     job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["publish"]
-    assert job["needs"] == "test" and job["uses"] == "./.github/workflows/publish.yml"
+    assert job["needs"] == ["test", "notebooks"] and job["uses"] == "./.github/workflows/publish.yml"
     assert job["if"] == "github.event_name == 'push' && github.ref == 'refs/heads/main'"
 
 
 def test_what_workflows_call_exists():
     text = "".join(path.read_text() for path in WORKFLOWS)
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"run: make (\w+)$", text, re.MULTILINE):
+    for target in re.findall(r"run: make (\w+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for script in re.findall(r"run: bash (\S+)$", text, re.MULTILINE):
+    for script in re.findall(r"run: bash (\S+)", text, re.MULTILINE):
         assert (ROOT / script).is_file()
     assert "book/tools/colab.py" in text and (ROOT / "tools/colab.py").is_file()

@@ -1,33 +1,15 @@
-"""What the notebooks say of themselves: the ledger of claims, the chapters' cards, the cost of each page."""
+"""What the notebooks say of themselves: the chapters' cards on the landing page, the cost of each page."""
 
 import json
-from collections import defaultdict
 from pathlib import Path
 
-from docutils import nodes
-from pages import (
-    CLAIM,
-    PARTS,
-    add_late_directive,
-    bullets,
-    heading,
-    link,
-    notebooks,
-    paragraph,
-    planned,
-    question,
-    records,
-    table,
-    title,
-    write_picture,
-)
+from pages import CLAIM, PARTS, heading, notebooks, planned, question, title, write_picture
 from sphinx.errors import ExtensionError
 
 CARDS = "<!-- a card for each chapter -->"
 ASSEMBLED = {"book/claims", "book/systems", "book/performance", "book/api"}
 SOURCES = ("helpers/**/*.py", "book/systems.tsv", "book/_static/**/*")
 GRID = ["::::{grid} 1 1 2 2", ":gutter: 3"]
-COLUMNS = {"Claim": 34, "Measured here": 28, "Paper": 18, "Seeds, scale": 10, "Verdict": 10}
 MADE = """:::{{admonition}} How this page was made
 :class: measured
 The code on this page computed every output on it: {cpu_seconds} seconds of one CPU thread, {peak_megabytes:,} MB of memory at
@@ -53,48 +35,6 @@ def cards(app) -> str:
             text += ["", question(notebook), ":::"]
         text += ["::::", "", f"*To come:* {to_come}." if to_come else ""]
     return "\n".join([*text, "", "### To come", "", *GRID, "", *later, "::::"])
-
-
-def claims(app, docname) -> list[nodes.Node]:
-    """All claims of all chapters: a count by verdict, and a table for each chapter."""
-    found, seen = [], {}
-    for name, notebook in notebooks(app).items():
-        made = records(notebook)
-        for record in made:
-            if record["id"] in seen:
-                raise ExtensionError(f"claim {record['id']!r} stands in {seen[record['id']]} and in {name}")
-            seen[record["id"]] = name
-        if made:
-            found.append((name, title(notebook), made))
-    return [summary(found), *(chapter(app, docname, *item) for item in found)]
-
-
-def summary(found) -> nodes.paragraph:
-    count = defaultdict(int)
-    for _, _, claims in found:
-        for record in claims:
-            count[record["verdict"]] += 1
-    verdicts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(count.items(), key=lambda kv: -kv[1]))
-    return paragraph(f"{sum(count.values())} claims in {len(found)} chapters: {verdicts}.")
-
-
-def chapter(app, docname, name, words, claims) -> nodes.section:
-    section = nodes.section(ids=[f"claims-{name.rpartition('/')[2].replace('_', '-')}"])
-    page = app.builder.get_relative_uri(docname, name)
-    section += nodes.title("", "", link(words, page))
-    section += table(COLUMNS, [row(record, f"{page}#claim-{record['id']}") for record in claims])
-    return section
-
-
-def row(record: dict, target: str) -> list[nodes.Node]:
-    figures = [paragraph(f"{name}: ", nodes.strong("", value)) for name, value in record["measured"]]
-    return [
-        paragraph(link(record["text"], target)),
-        bullets(figures),
-        paragraph(record["paper"]),
-        paragraph(f"{record['seeds']} seed{'s' * (record['seeds'] > 1)}, {record['scale']}"),
-        paragraph(nodes.strong("", record["verdict"])),
-    ]
 
 
 def prepare_page(app, docname, source) -> None:
@@ -137,7 +77,6 @@ def reread(app, env, added, changed, removed) -> set[str]:
 
 
 def setup(app):
-    add_late_directive(app, "claims", claims)
     app.connect("source-read", prepare_page)
     app.connect("env-get-outdated", reread)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
