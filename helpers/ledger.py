@@ -111,15 +111,14 @@ def claim(
     """Enter a claim in the book's ledger: a sentence that could be disputed, its check, its figures, its source, the verdict.
 
     `id` is short, in kebab case and unique in the book. `holds` is the outcome of the check: whether the sentence is true here.
-    `measured` names the figures: numbers, or what `over_seeds`, `of_seeds` and `timed` print; never a bound.
+    `measured` names the figures: numbers, or what `over_seeds`, `of_seeds` and `timed` print; never a bound. `kind` is "exact"
+    (an identity, a count, a bound, to rounding) or "measured" (an experiment). `paper` says who says so and where (section,
+    table, figure), for what that paper itself says; otherwise `after` names whose idea the question follows, which is ours.
 
-    kind: "exact" (an identity, a count, a bound, to rounding) or "measured" (an experiment).
-    paper: who says so and where (section, table, figure), for what that paper itself says. Otherwise
-    after: whose idea the question follows; the question is the book's.
-    verdict: what the book records. "holds" expects the check to be true, the others expect it to be false here: "holds only
-        at scale", "not seen at this size" (data, steps or size are not those that the sentence is about), "did not reproduce"
-        (its own protocol, or one with the power to show it, was tried), "wrong as stated" (exact claims alone).
-    why: in one sentence, for every verdict but "holds".
+    `verdict` is what the book records. "holds" expects the check to be true, the others expect it to be false here: "holds only
+    at scale", "not seen at this size" (data, steps or size are not those that the sentence is about), "did not reproduce" (its
+    own protocol, or one with the power to show it, was tried), "wrong as stated" (exact claims alone). `why` says in one
+    sentence why, for every verdict but "holds".
 
     Raises `ValueError` for what is missing or does not go together. With the recorded settings (scale "lecture", seed 0) a
     check that contradicts the verdict raises `ClaimError`; with a reader's own, the box says what differs.

@@ -6,9 +6,11 @@ from textwrap import dedent
 from typing import Any
 
 from helpers import ledger, plotting
-from helpers.ledger import claim, figure, of_seeds, over_seeds, timed
-
-__all__ = ["begin", "claim", "figure", "of_seeds", "over_seeds", "source", "table", "timed"]
+from helpers.ledger import claim as claim
+from helpers.ledger import figure as figure
+from helpers.ledger import of_seeds as of_seeds
+from helpers.ledger import over_seeds as over_seeds
+from helpers.ledger import timed as timed
 
 
 def begin() -> None:

@@ -324,9 +324,12 @@ def test_a_cache_is_for_the_sequences_that_filled_it(fused):
     for other, shape in ((memory[:, :4], (2, 1, 16)), (memory[:1], (1, 1, 16))):
         with pytest.raises(ValueError, match="a memory of 4 tokens and a cache of one of 5|1 sequences, 4 key heads"):
             layer(noise(*shape), other, cache=cache)
-    with pytest.raises(
-        ValueError, match="keys of shape .1, 1, 2, 3., values of shape .1, 1, 1, 3.: each key has a value"
-    ), unchecked():
+    with (
+        pytest.raises(
+            ValueError, match="keys of shape .1, 1, 2, 3., values of shape .1, 1, 1, 3.: each key has a value"
+        ),
+        unchecked(),
+    ):
         Cache(3).extend(noise(1, 1, 2, 3), noise(1, 1, 1, 3))
 
 

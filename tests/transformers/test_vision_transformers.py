@@ -294,7 +294,10 @@ def test_bad_input():
         patches(torch.zeros(1, 3, 12, 10), 4)
     with pytest.raises(ValueError, match="image = 8, patch = 0"):
         vit_small(image=8, patch=0)
-    with pytest.raises(ValueError, match=r"image = \(12, 12\), patch = 4: give the side of a square in pixels"), unchecked():
+    with (
+        pytest.raises(ValueError, match=r"image = \(12, 12\), patch = 4: give the side of a square in pixels"),
+        unchecked(),
+    ):
         ViT(**SMALL | dict(image=(12, 12)))
     for builder in (
         partial(ViT, **SMALL),
