@@ -88,7 +88,7 @@ def test_device_and_dtype(device):
     assert lit.device.type == even.device.type == device and lit.dtype == even.dtype == torch.float64
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     videos = clip(1, 2, 3, 9, 9)
     for strength in (-0.1, 0.5):
         with pytest.raises(ValueError, match=f"strength = {strength}: from 0 to 1/3"):
@@ -96,3 +96,16 @@ def test_bad_input():
     for window in (1, 4):
         with pytest.raises(ValueError, match=f"window = {window}: an odd number"):
             even_light(videos, window=window)
+    with pytest.raises(ValueError, match="window = 19: .* below twice the side of frames of 9x9"):
+        even_light(videos, window=19)
+    with pytest.raises(ValueError, match="least = 0: a positive number"):
+        even_light(videos, least=0)
+
+
+def test_other_axes(unchecked):
+    videos = clip(2, 3, 9, 9)
+    for function in (even_light, stack_changes, lambda x: flicker(x, 0.1)):
+        with pytest.raises(ValueError, match=r"videos of shape \(2, 3, 9, 9\): give \[b f c h w\]; a single one is"):
+            function(videos)
+        with pytest.raises(ValueError, match="videos of torch.uint8"):
+            function(torch.ones(1, 2, 3, 9, 9, dtype=torch.uint8))

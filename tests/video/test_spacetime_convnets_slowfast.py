@@ -191,6 +191,10 @@ def test_bad_input():
         slowfast_small()(torch.zeros(1, 2, 3, 16, 16))
     with pytest.raises(ValueError, match="lateral = 'sum': choose convolution, time-to-channel, sampling"):
         slowfast_small(lateral="sum")
+    with pytest.raises(ValueError, match="lateral = 'sum'"):
+        slowfast_small(lateral="sum", fast=False)
+    with pytest.raises(ValueError, match="kernel = 4: an odd number of frames"):
+        slowfast_small(kernel=4)
     with pytest.raises(ValueError, match="width = 16, beta = 5"):
         slowfast_small(beta=5)
     with pytest.raises(ValueError, match="keep one pathway"):

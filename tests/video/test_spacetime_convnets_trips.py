@@ -160,3 +160,20 @@ def test_bad_input():
         make_trips(4, seed=0, far=(0.4, 0.2))
     with pytest.raises(ValueError, match="n = 0"):
         make_trips(0, seed=0)
+    with pytest.raises(ValueError, match="frames = 1: a trip takes 2"):
+        make_trips(4, frames=1, seed=0)
+    with pytest.raises(ValueError, match="n = 6 with twins: a multiple of 4"):
+        make_trips(6, seed=0, lengths=("brief",), twins=True)
+
+
+def test_what_a_network_picks(unchecked):
+    """In evaluation, and each module goes on as it was."""
+    torch.manual_seed(0)
+    network, videos = slowfast_small(width=8, beta=2, depths=(1,), classes=4), make_trips(8, seed=3, size=16).videos
+    expected = pick(network.eval(), videos)
+    network.train().blocks[0].eval()
+    assert torch.equal(pick(network, videos), expected)
+    assert network.training and network.blocks[1].training and not network.blocks[0].training
+    network.blocks[-1].proj.bias.data[1] = torch.nan
+    with pytest.raises(ValueError, match="scores: 8 of 32 are no finite numbers; it has diverged"):
+        pick(network, videos)

@@ -243,7 +243,7 @@ def test_first_weights():
     assert not network.times.any() and 0.01 < network.positions.std() < 0.03
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     network = small()
     with pytest.raises(ValueError, match="clips of 3 frames in a network for 4: .* frames=3"):
         network(noise(1, 3, 3, 16, 16))
@@ -257,5 +257,27 @@ def test_bad_input():
         small(plan=[])
     with pytest.raises(ValueError, match="along some of t, h and w"):
         small(plan=[Step("x")])
+    for plan in (["hw"], Step("hw")):
+        with pytest.raises(ValueError, match="give a list of Step"):
+            comparisons(plan, 4, 4)
+    for step in (Step("hw", near=0), Step("t", far=0)):
+        with pytest.raises(ValueError, match="near and far are 1 at the least"):
+            comparisons([step], 4, 4)
+    with pytest.raises(ValueError, match="near cuts the image, and this step looks along time alone"):
+        comparisons([Step("t", near=2)], 4, 4)
+    for at in ((0, 0, 4), (-1, 0, 0)):
+        with pytest.raises(ValueError, match=r"at = .*: a place among \(4, 4, 4\) patches"):
+            neighbourhood("joint", at, (4, 4, 4))
+    for sizes in (dict(classes=0), dict(hidden=0), dict(frames=0)):
+        with pytest.raises(ValueError, match=f"{next(iter(sizes))} = 0: 1 at the least"):
+            small(**sizes)
+    with pytest.raises(ValueError, match=r"give \[b f 3 h w\]; frames come first: x.transpose\(1, 2\)"):
+        network(noise(1, 3, 4, 16, 16))
+    with pytest.raises(ValueError, match="in training mode: call eval"):
+        next(token_maps(network.train(), noise(1, 4, 3, 16, 16)))
+    with pytest.raises(ValueError, match=r"state with \['conv.weight'\]: no TimeSformer of transformers"):
+        from_transformers({"conv.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"state with \['norm.weight'\]"):
+        from_transformers({"layernorm.weight": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"5 patches along t in .*near \* far = 2 does not divide them"):
         small(plan="local_global", frames=5)

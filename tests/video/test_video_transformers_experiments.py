@@ -59,7 +59,7 @@ def test_positions_begin_loud():
     assert not hasattr(small_scheme("space"), "times")
 
 
-def test_attention_against_area():
+def test_attention_against_area(unchecked):
     moving = torch.zeros(2, 3, 8, 8)
     moving[:, :, :4, :4] = 1  # a quarter of the area: one patch of four
     shares = patch_shares(moving, 4)
@@ -70,6 +70,12 @@ def test_attention_against_area():
     assert_close(attention_on(torch.ones(2, 5, 3, 2, 2) - shares[:, None], shares), 0.0)
     with pytest.raises(ValueError, match="shares are all 0: give clips in which things move"):
         attention_on(even, torch.zeros_like(shares))
+    with pytest.raises(ValueError, match="maps of shape .* shares of"):
+        attention_on(even[:1], shares)
+    with pytest.raises(ValueError, match="maps: 1 of 120 are no finite numbers"):
+        broken = even.clone()
+        broken[0, 0, 0, 0, 0] = torch.nan
+        attention_on(broken, shares)
 
 
 @pytest.mark.parametrize("plan, looks", [("joint", 2), ("divided", 2), ("local_global", 4), ("axial", 0)])

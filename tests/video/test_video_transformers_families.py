@@ -17,7 +17,7 @@ from helpers.data import batches
 from helpers.notebook import table
 from helpers.training import fit, gradient_update
 from helpers.video import optical_flow
-from helpers.video.optical_flow import cnn_m_2048, lucas_kanade, stack_flow, temporal_network, two_stream_small
+from helpers.video.optical_flow import Streams, cnn_m_2048, frame_net_small, lucas_kanade, stack_flow, temporal_network
 from helpers.video.optical_flow import trials as trials_module
 from helpers.video.spacetime_convnets import (
     FramesFirst,
@@ -177,8 +177,8 @@ def test_device_and_dtype(name, device, unchecked):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_two_streams_device(device):
-    streams = two_stream_small(length=2, classes=3).to(device).eval()
-    streams.streams["temporal"] = temporal_network(streams.streams["spatial"], 4)
+    spatial = frame_net_small(classes=3)
+    streams = Streams(spatial=spatial, temporal=temporal_network(spatial, 4)).to(device).eval()
     out = streams(spatial=torch.rand(2, 3, 16, 16, device=device), temporal=torch.rand(2, 4, 16, 16, device=device))
     assert all(scores.device.type == device and scores.shape == (2, 3) for scores in out.values())
 

@@ -18,6 +18,8 @@ from helpers.training import (
     scheduled,
     warmup,
 )
+from helpers.video.optical_flow.checks import check_axes, check_numbers
+from helpers.video.optical_flow.experiments import evaluating
 from helpers.video.spacetime_convnets.trips import (
     WAYS,
     Trips,
@@ -60,6 +62,7 @@ def steadied(
     The mean of all frames would tell a pathway that sees few of them
     what the others show.
     """
+    check_axes(videos, "b f 3 h w", "videos")
     return 5 * (videos - videos[:, :1].mean((3, 4), keepdim=True))
 
 
@@ -71,12 +74,15 @@ def share(right):
 def pick(
     network: nn.Module, videos: Float[Tensor, "n f 3 h w"]
 ) -> Int[Tensor, " n"]:
-    """The class that a network gives the highest score, 50 at a time."""
-    training = network.training
-    network.eval()
-    scores = [network(steadied(part)) for part in videos.split(50)]
-    network.train(training)
-    return torch.cat(scores).argmax(1)
+    """The class that a network gives the highest score, 50 at a time.
+
+    Raises `ValueError` for scores that are no numbers.
+    """
+    with evaluating(network):
+        parts = [network(steadied(part)) for part in videos.split(50)]
+    scores = torch.cat(parts)
+    check_numbers(scores, "scores", "it has diverged: lower the rate")
+    return scores.argmax(1)
 
 
 def learn_trips(
