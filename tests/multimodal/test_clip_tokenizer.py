@@ -3,6 +3,7 @@
 import gzip
 from collections import Counter
 
+import jaxtyping
 import numpy
 import pytest
 import torch
@@ -98,7 +99,7 @@ CLEANED = {
     "<b> &rsquo;s &amp;amp; &copy": "<b> ’s & ©",
     "this&not that": "this¬ that",
     "ΟΔΟΣ ΣΊΣΥΦΟΣ": "οδος σίσυφος",
-    "ﬁne ﬄ Ǆ ŉ æ": "fine ffl dž ʼn æ",
+    "ﬁne ﬄ Ǆ ŉ æ": "fine ffl dž 'n æ",
     "ＣＡＦÉ\u3000ｶﾞ": "café ガ",
     "a\x0bb\ufeff\u200b\u206a": "ab\u200b",
     "e\u0301 İ": "é i̇",
@@ -188,7 +189,8 @@ def test_published_numbers():
     assert tokenizer.encode("a photo of a cat") == [320, 1125, 539, 320, 2368]
 
 
-def test_bad_input_is_named(trained):
+def test_bad_input_is_named(trained, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
     with pytest.raises(ValueError, match=r"\d+ tokens in a context of 4: shorten 'a blue star and a red disk', or cut"):
         trained("a blue star and a red disk", context=4)
     with pytest.raises(ValueError, match="0 texts: give 1 or more"):
