@@ -62,12 +62,13 @@ def sections(app, docname) -> list[nodes.Node]:
 def summary(claims: list[dict]) -> list[nodes.Node]:
     """A sentence and a small table: how many claims of each kind have come to which verdict."""
     count = Counter((record["kind"], record["verdict"]) for record in claims)
-    verdicts = ["holds", *reversed(MEANING)]
-    body = [[kind, *(str(count[kind, verdict] or "–") for verdict in verdicts)] for kind in VERDICTS]
+    verdicts = [verdict for verdict in ("holds", *reversed(MEANING)) if any(count[kind, verdict] for kind in VERDICTS)]
+    body = [[verdict, *(str(count[kind, verdict] or "–") for kind in VERDICTS)] for verdict in verdicts]
     pages, credited = len({record["chapter"] for record in claims}), sum(record["credited"] for record in claims)
     words = f"{len(claims)} claims in {pages} chapters: {credited} say what a paper says, with its place, the others are ours."
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in range(len(verdicts) + 1)), cols=len(verdicts) + 1)
-    group += nodes.thead("", line(["", *verdicts]))
+    columns = ["", *VERDICTS]
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in columns), cols=len(columns))
+    group += nodes.thead("", line(columns))
     group += nodes.tbody("", *map(line, body))
     return [paragraph(words), nodes.table("", group, classes=["tally"])]
 

@@ -56,8 +56,8 @@ def test_the_count_is_by_kind_and_verdict():
     table = re.search(r'<table class="[^"]*tally.*?</table>', PAGE.read_text(), re.DOTALL)[0]
     cells = [re.sub(r"<[^>]+>|\s", "", cell) for cell in re.findall(r"<td>(.*?)</td>", table, re.DOTALL)]
     heads = [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<th[^>]*>(.*?)</th>", table, re.DOTALL)]
-    shown = {(row[0], head): cell for row in zip(*[iter(cells)] * len(heads)) for head, cell in zip(heads[1:], row[1:])}
-    count = Counter((record["kind"], record["verdict"]) for _, record in stored())
+    shown = {(head, row[0]): cell for row in zip(*[iter(cells)] * len(heads)) for head, cell in zip(heads[1:], row[1:])}
+    count = Counter((record["kind"], record["verdict"].replace(" ", "")) for _, record in stored())
     assert {key: int(cell) for key, cell in shown.items() if cell != "–"} == count
 
 
