@@ -142,6 +142,13 @@ def test_learns_toy_problem_from_the_sum_of_all_losses():
     assert not model.training
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_learns_for_few_steps(steps):
+    seen = []
+    learn(Guess(), partial(guess_losses, seen=seen), labelled([1, 2, 3, 4] * 8), steps, run=0)
+    assert len(seen) == steps
+
+
 def test_a_run_decides_the_order_and_what_is_drawn():
     runs = []
     for run in (0, 0, 1):

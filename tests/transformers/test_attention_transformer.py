@@ -32,6 +32,7 @@ from helpers.transformers.attention import (
     words,
     written,
 )
+from tests.transformers.reference import unchecked
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # torch's encoder, about its fast path
 
@@ -175,11 +176,16 @@ def test_causal_to_the_bit(positions):
         assert not torch.equal(after[:, t + 1], before[:, t + 1])
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @every_position
-def test_padding_has_no_effect(positions):
-    model, target = build(positions), tokens(5, seed=1)
+def test_padding_has_no_effect(positions, fused):
+    model, target = build(positions, fused=fused), tokens(5, seed=1)
     short, padded = tokens(4), torch.cat([tokens(4), torch.zeros(1, 5, dtype=torch.long)], 1)
     close(model(padded, target), model(short, target))
+    nothing = torch.full((1, 3), PAD)  # a source without a token tells nothing, in all precisions alike
+    out = model(nothing, target)
+    assert torch.isfinite(out).all()
+    torch.testing.assert_close(model.bfloat16()(nothing, target).double(), out, rtol=0, atol=0.1)
 
 
 def test_without_positions_the_order_of_the_source_is_lost():
@@ -202,6 +208,42 @@ def test_cached_decoding_equals_uncached(positions, kv_heads):
     assert own.numbers() == 2 * 2 * 9 * kv_heads * 4 and other.numbers() == 2 * 2 * 6 * kv_heads * 4
     for steps in (1, 9):
         assert torch.equal(greedy(model, source, steps), greedy(model, source, steps, cache=False))
+
+
+@pytest.mark.parametrize("part", ["greedy", "exact match", "cross weights"])
+def test_each_part_gets_its_own_mode_back(part):
+    model, source, target = build(dropout=0.5), tokens(6, 4), tokens(5, 5, seed=1)
+    model.transformer.encoder.eval()  # as one that is not trained
+    modes = [module.training for module in model.modules()]
+    call = {"greedy": lambda x: greedy(model, x, 4), "exact match": lambda x: exact_match(model, x, target)}
+    call = call.get(part, lambda x: cross_weights(model, x, target))
+    first = call(source)
+    assert torch.equal(call(source), first)  # nothing is dropped
+    with pytest.raises(ValueError, match="token 99"):
+        call(torch.full_like(source, 99))
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_caches_of_another_source_are_refused():
+    model, source, target = build(), tokens(6, 4), tokens(5, 5, seed=1)
+    memory, caches = model.encode(source), model.caches()
+    whole = model(source, target)
+    first = model.decode(target[:, :2], memory, source, caches)
+    one = (target[:1, 2:3], memory[:1], source[:1])
+    for bad, match in {
+        one: "1 sequences, 4 key heads, and a cache that was filled for 2",
+        (target[:, 2:3], memory[:, :5], source[:, :5]): "a memory of 5 tokens and a cache of one of 6",
+        (target[:, 2:3], memory, source[:1]): r"memory of \(2, 6, 16\), source of \(1, 6\): give",
+        (target[:1, 2:3], memory, source): "1 targets for the memories of 2 sources: give each its own",
+        (target[0, 2:3], memory, source): r"target of shape \(1,\)",
+    }.items():
+        with pytest.raises(ValueError, match=match), unchecked():
+            model.decode(*bad, caches)
+    for some in (caches[:1], [*caches, caches[0]], []):
+        with pytest.raises(ValueError, match="[0-3] caches for 2 layers: give each its own"):
+            model.decode(target[:, 2:3], memory, source, some)
+    rest = model.decode(target[:, 2:], memory, source, caches)  # what was refused has left no trace
+    close(torch.cat([first, rest], 1), whole)
 
 
 def naive(model: Translator, source: torch.Tensor, steps: int) -> list[int]:
@@ -348,8 +390,18 @@ def test_bad_input_is_named():
         build("absolute")
     with pytest.raises(ValueError, match="vocab = 5, target_vocab = 13: shared"):
         build(vocab=5, shared=True)
-    with pytest.raises(ValueError, match="depth = 0: a stack has at least 1"):
-        build(depth=0)
+    for depth in (0, -1):
+        with pytest.raises(ValueError, match=f"depth = {depth}: a stack has at least 1"):
+            build(depth=depth)
+    with pytest.raises(ValueError, match="no layers: a stack has at least 1"):
+        Stack([], None)
+    with pytest.raises(ValueError, match="rotary = True: say positions = 'rotary'"):
+        build(rotary=True)
+    with pytest.raises(ValueError, match="context = 0: at least 1 position"):
+        build(context=0)
+    with pytest.raises(ValueError, match=r"tokens of shape \(6,\): give \[b t\]"), unchecked():
+        model.encode(source[0])
+    assert build(target_vocab=None).head.out_features == 13
     generator = torch.Generator()
     with pytest.raises(ValueError, match="task = 'shuffle': one of copy, reverse, sort"):
         strings("shuffle", 5, generator)

@@ -39,7 +39,7 @@ class ConvBN(nn.Sequential):
 class Trunk(nn.Module):
     """Images in 0 … 1 to one map with `dim` channels and stride 8.
 
-    64 pixels give an 8x8 map; each of its cells sees 63 pixels.
+    64 pixels give an 8x8 map; each of its cells sees 47 x 47 pixels.
     """
 
     stride = 8
@@ -169,8 +169,9 @@ def check_images(images: Tensor, stride: int) -> None:
 
 def check_labels(labels: list[Tensor], classes: int) -> None:
     """Refuse labels outside 0 … classes - 1."""
-    for label in labels:
-        wrong = label[(label < 0) | (label >= classes)]
+    if labels:
+        every = torch.cat(labels)
+        wrong = every[(every < 0) | (every >= classes)]
         if len(wrong):
             raise ValueError(
                 f"label {int(wrong[0])}, but classes = {classes}: labels run "

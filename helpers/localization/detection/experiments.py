@@ -14,6 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from helpers.data import batches, load, voc_boxes
 from helpers.data.scenes import CLASSES, Rules, make_scenes
 from helpers.localization.detection.boxes import Detections, Number, box_iou
+from helpers.localization.detection.interface import ANY_CLASSES, check_targets
 from helpers.training import (
     Batch,
     clipped,
@@ -102,7 +103,9 @@ def learn(
     """Teach any detector by the sum of its named losses.
 
     `run` seeds what is drawn on the way. Comes back ready to detect.
+    Raises `ValueError` for a truth that does not fit, before any step.
     """
+    check_targets(*data, getattr(model, "classes", ANY_CLASSES))
     device = data.images.device
     random = torch.Generator(device).manual_seed(run)
 
@@ -116,7 +119,8 @@ def learn(
     update = clipped(
         gradient_update(model.train(), optimizer, total), optimizer, norm=10.0
     )
-    rule = warmup(steps // 10, cosine_decay(steps - steps // 10))
+    ramp = max(steps // 10, 1)
+    rule = warmup(ramp, cosine_decay(max(steps - ramp, 1)))
     order = torch.Generator().manual_seed(run)
     numbers = torch.arange(len(data.images))
     stream = batches(numbers, batch_size=batch_size, generator=order)
