@@ -57,6 +57,21 @@ def test_records_carry_what_they_say():
     assert bool((wanted[quake, 0].sum(1) >= (r.s - r.p)[quake]).all())
 
 
+def test_arrivals_and_heights_fill_their_ranges():
+    """P at 1.5 to 5.5 s, S 1 to 3 s later, heights of 2 to 8: seen as how far S rises above what was before P."""
+    r = records(4000)
+    quake = r.p >= 0
+    p, s, waves = r.p[quake], r.s[quake], r.waves[quake]
+    for samples, (low, high) in ((p, (1.5, 5.5)), (s - p, (1.0, 3.0))):
+        seconds = samples / 25
+        assert abs(seconds.min() - low) < 0.05 and abs(seconds.max() - high) < 0.05
+        assert seconds.mean().item() == pytest.approx((low + high) / 2, abs=0.1)
+    before = waves[..., :36].std((1, 2))
+    rows = torch.arange(len(s))[:, None]
+    after = waves[rows, 1:, s[:, None] + torch.arange(25)].abs().amax((1, 2)) / before
+    assert 2 < after.quantile(0.02) < 5 and 10 < after.quantile(0.98) < 20  # 1.5 times the height, and noise
+
+
 def test_components_and_frequencies_are_those_of_p_and_s():
     """P mostly vertical and fast, S mostly horizontal and slow: energies and zero crossings of strong arrivals."""
     r = records(4000)

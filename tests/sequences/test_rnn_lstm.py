@@ -251,7 +251,7 @@ def test_lstm_with_f_1_and_i_0_passes_values_and_gradients_unchanged():
     with torch.no_grad():
         layer.bias_ih_l0[:5], layer.bias_ih_l0[5:10] = -1e3, 1e3
     h, c = noise(1, 2, 5, seed=1), noise(1, 2, 5, seed=2).requires_grad_()
-    _, (_, end) = layer(noise(1000, 2, 3), (h, c))
+    _, (_, end) = layer(noise(200, 2, 3), (h, c))
     assert torch.equal(end, c)
     (g,) = torch.autograd.grad((end * noise(1, 2, 5, seed=3)).sum(), c)
     assert torch.equal(g, noise(1, 2, 5, seed=3))
@@ -279,6 +279,19 @@ def test_dropout_acts_between_layers_and_only_in_training():
     close(ours.eval()(x)[0], theirs.eval()(x)[0])
     with pytest.raises(ValueError, match="dropout = 0.5 with num_layers = 1: it acts between layers, so stack"):
         GRU(3, 5, dropout=0.5)
+
+
+@pytest.mark.parametrize("dropout", [0.2, 0.7])
+def test_dropout_drops_the_share_that_it_names(dropout):
+    """The first layer says 1 everywhere, the second repeats what reaches it: 0, or 1 / (1 - dropout)."""
+    net = RNN(1, 50, 2, dropout=dropout, bias=False, nonlinearity="relu").double()
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            weight.zero_() if "hh" in name else weight.copy_(torch.eye(50) if "l1" in name else torch.ones(50, 1))
+        torch.manual_seed(0)
+        out, _ = net(torch.ones(40, 5, 1).double())
+    close(out.unique(), torch.tensor([0, 1 / (1 - dropout)]).double(), atol=1e-6)
+    assert (out == 0).double().mean().item() == pytest.approx(dropout, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])

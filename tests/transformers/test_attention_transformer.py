@@ -185,7 +185,7 @@ def test_padding_has_no_effect(positions, fused):
     nothing = torch.full((1, 3), PAD)  # a source without a token tells nothing, in all precisions alike
     out = model(nothing, target)
     assert torch.isfinite(out).all()
-    torch.testing.assert_close(model.bfloat16()(nothing, target).double(), out, rtol=0, atol=0.1 * out.abs().max())
+    torch.testing.assert_close(model.bfloat16()(nothing, target).double(), out, rtol=0, atol=0.1)
 
 
 def test_without_positions_the_order_of_the_source_is_lost():

@@ -80,8 +80,10 @@ def shuffle_wrong(
     """Deal the shares of the wrong classes out anew, within each answer.
 
     The right class keeps its share, so what is left is how sure the
-    teacher was; what is gone is which class looks like which (the control
-    of Furlanello et al. 2018, arXiv:1805.04770).
+    teacher was; what is gone is which class looks like which. After the
+    permuted predictions of Furlanello et al. 2018 (arXiv:1805.04770), who
+    keep the teacher's first class in its place. Raises `ValueError` for
+    targets that are no distribution and labels that name no class.
     """
     check_targets(targets)
     check_labels(labels, targets.shape[-1])

@@ -25,12 +25,27 @@ def step_jacobians(
     zero. Raises `ValueError` for a layer with depth or two directions, for
     one that is not of this chapter, and for no steps.
     """
+    if x.dim() != 2 or not len(x):
+        raise ValueError(f"inputs of shape {tuple(x.shape)}: one sequence [t, d] of at least 1 step")
+    step, state = whole_step(layer, x)
+    with torch.no_grad():
+        states = [state]
+        for now in x:
+            states.append(step(states[-1], now))
+        before = torch.stack(states[:-1])
+        return vmap(jacrev(step))(before, x), states[-1]
+
+
+def whole_step(
+    layer: Recurrent,
+    x: Float[Tensor, "*t d"],
+) -> tuple[Callable[[Tensor, Tensor], Tensor], Float[Tensor, "s"]]:
+    """A step as a function of the whole state and one input, and the state
+    before the first."""
     if not isinstance(layer, Recurrent):
         raise ValueError(f"{type(layer).__name__}: load its weights into this chapter's RNN, LSTM or GRU")
     if layer.num_layers > 1 or layer.bidirectional:
         raise ValueError("a stacked or two-way layer: measure one of one")
-    if x.dim() != 2 or not len(x):
-        raise ValueError(f"inputs of shape {tuple(x.shape)}: one sequence [t, d] of at least 1 step")
     check_inputs(x, layer.input_size, layer.weight_ih_l0.dtype)
     count = 2 if isinstance(layer, LSTM) else 1
 
@@ -38,12 +53,7 @@ def step_jacobians(
         states = [s[None] for s in state.chunk(count)]
         return torch.cat(layer.step(x[None], states), 1)[0]
 
-    with torch.no_grad():
-        states = [x.new_zeros(count * layer.hidden_size)]
-        for now in x:
-            states.append(step(states[-1], now))
-        before = torch.stack(states[:-1])
-        return vmap(jacrev(step))(before, x), states[-1]
+    return step, x.new_zeros(count * layer.hidden_size)
 
 
 def gradient_norms(
@@ -76,11 +86,14 @@ def resting_rate(
     """
     if steps < 2:
         raise ValueError(f"steps = {steps}: at least 2, to compare the last")
-    jacobians, last = step_jacobians(layer, x.expand(steps, -1))
-    jacobians = jacobians[-2:].double()
-    if not jacobians.diff(dim=0).abs().max() <= 1e-6:
+    step, state = whole_step(layer, x)
+    with torch.no_grad():
+        for _ in range(steps - 1):
+            before, state = state, step(state, x)
+        last, now = (jacrev(step)(s, x).double() for s in (before, state))
+    if not (now - last).abs().max() <= 1e-6:
         raise ValueError(f"no rest after {steps} steps: try a smaller input")
-    radius = torch.linalg.eigvals(jacobians[-1]).abs().max().item()
+    radius = torch.linalg.eigvals(now).abs().max().item()
     return log(radius) if radius else -inf
 
 

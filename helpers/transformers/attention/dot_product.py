@@ -24,18 +24,20 @@ def attention_weights(
     precision are taken in single precision, as the fused kernel does.
     """
     check_inputs(q, k, k, mask)
-    mask = combined(mask, causal, q, k)
+    hidden = combined(mask, causal, q, k)
     k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     dtype = torch.promote_types(q.dtype, torch.float32)
     with without_autocast(q):
         scaled = q.to(dtype) / q.shape[3] ** 0.5
         scores = scaled @ k.to(dtype).transpose(2, 3)  # [b heads t s]
-    if mask is None:
+    if hidden is not None and hidden.dtype == torch.bool:
+        hidden = additive(hidden, dtype)
+    if hidden is not None:
+        scores = scores + hidden
+    if mask is None:  # each query sees a key
         return scores.softmax(3).to(q.dtype)
-    if mask.dtype == torch.bool:
-        mask = additive(mask, dtype)
-    blind = (mask == -torch.inf).all(-1, keepdim=True)
-    weights = (scores + mask).masked_fill(blind, 0).softmax(3)
+    blind = (hidden == -torch.inf).all(-1, keepdim=True)
+    weights = scores.masked_fill(blind, 0).softmax(3)
     return weights.masked_fill(blind, 0).to(q.dtype)
 
 
