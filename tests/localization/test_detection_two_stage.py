@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from torchvision.ops import box_iou as reference_iou
 from torchvision.ops import roi_align as reference_align
 
-from helpers.convnets.output_size import layer_table
+from helpers.convnets.output_size import layer_table, receptive_field
 from helpers.data.scenes import SHAPES, Rules, make_scenes
 from helpers.localization.detection import backbone, fast_rcnn, faster_rcnn, rcnn, regions, rfcn, rpn
 from helpers.localization.detection.roi import roi_align, roi_pool
@@ -78,6 +78,23 @@ def test_parameter_count():
     assert count(build("rcnn")) == count(build("fast")) == convolutions + head
     assert count(build("faster")) == convolutions + head + proposals
     assert count(build("rfcn")) == convolutions + proposals + maps
+
+
+def test_a_cell_of_the_trunk_sees_47_pixels():
+    """By the arithmetic of strides, by the gradient of one cell, and in the docstring."""
+    trunk = backbone.freeze_norms(backbone.Trunk()).double()
+    layers = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
+    field = receptive_field((m.kernel_size[0], m.stride[0], m.padding[0]) for m in layers)
+    assert (field.size, field.jump) == (47, trunk.stride) == (47, 8)
+    for m in layers:  # all positive, so that no path is cut by a ReLU
+        m.weight.data.abs_()
+    images = torch.rand(1, 3, 128, 128, dtype=torch.float64) / 2 + 0.5
+    images.requires_grad_()
+    trunk(images)[0, :, 8, 7].sum().backward()
+    rows, columns = (images.grad[0].abs().sum(0).sum(i).nonzero()[:, 0] for i in (1, 0))
+    assert len(rows) == len(columns) == 47
+    assert rows[0] == field.start + 8 * field.jump and columns[0] == field.start + 7 * field.jump
+    assert "47 x 47 pixels" in backbone.Trunk.__doc__
 
 
 def test_outputs_have_a_row_for_each_region(few):
