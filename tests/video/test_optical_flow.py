@@ -12,7 +12,7 @@ from torchvision.utils import flow_to_image
 
 from helpers.data.scenes import make_clips
 from helpers.video.optical_flow import colour_wheel, endpoint_error, flow_to_rgb, horn_schunck, lucas_kanade, warp
-from helpers.video.optical_flow.flow import deepest, derivatives, determinant, pyramid
+from helpers.video.optical_flow.flow import coarse_to_fine, deepest, derivatives, determinant, pyramid
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-6)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -154,6 +154,16 @@ def test_pyramid():
     frames = torch.rand(1, 1, 48, 65)
     assert [tuple(x.shape[2:]) for x in pyramid(frames, 3)] == [(12, 17), (24, 33), (48, 65)]
     assert deepest((48, 65)) == 2 and deepest((16, 16)) == 1 and deepest((500, 741)) == 6
+
+
+def test_flow_grows_with_its_frames():
+    """From 17x33 to 33x65 pixels a motion grows by as much as the side, which is not 2."""
+
+    def refine(first, second, flow):
+        return flow if first.shape[2] == 33 else torch.ones_like(flow)
+
+    flow = coarse_to_fine(*2 * [torch.rand(1, 1, 33, 65)], 2, 1, refine)
+    close(flow, torch.tensor([65 / 33, 33 / 17]).view(1, 2, 1, 1).expand(1, 2, 33, 65))
 
 
 @pytest.mark.parametrize("method", METHODS)

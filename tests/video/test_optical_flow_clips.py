@@ -7,6 +7,7 @@ import torch
 
 from helpers.data.scenes import ACTIONS, render_clip, sample_action
 from helpers.video.optical_flow import VideoFolder, count_frames, frame_places, read_frames
+from helpers.video.optical_flow.clips import square
 
 
 def test_the_middle_frame_tells_nothing():
@@ -68,6 +69,15 @@ def test_read_frames(folder):
     assert (255 * video[:, 0, 3, 3]).round().unique().tolist() == [100]
     some = read_frames(path, [4, 1, 1], size=12)
     assert some.shape == (3, 3, 12, 12) and (255 * some[:, 2, 5, 5]).round().tolist() == [160, 40, 40]
+
+
+def test_the_square_is_cut_from_the_middle():
+    """Of a wide frame, of a high one, and after shrinking."""
+    wide = torch.arange(40.0).expand(1, 3, 20, 40) / 40
+    assert torch.equal(square(wide, 20), wide[..., 10:30])
+    assert torch.equal(square(wide.mT, 20), wide.mT[..., 10:30, :])
+    small = square(wide, 10)
+    torch.testing.assert_close(small[0, 0, 5].flip(0), 39 / 40 - small[0, 0, 5])  # as much is missing on both sides
 
 
 def test_video_folder(folder):

@@ -47,6 +47,15 @@ def test_parameter_count_of_the_small_one():
     assert counts == {"spatial": convs + 9 * 3 * 24, "temporal": convs + 9 * 16 * 24}
 
 
+def test_response_norms_of_cnn_m():
+    """Chatfield et al. 2014 and Caffe: over 5 channels, k = 2, alpha = 5e-4, beta = 0.75; one in the temporal stream."""
+    for channels, norms in ((3, 2), (20, 1)):
+        with torch.device("meta"):
+            network = cnn_m_2048(channels=channels)
+        found = [(m.size, m.k, m.alpha, m.beta) for m in network if isinstance(m, nn.LocalResponseNorm)]
+        assert found == norms * [(5, 2, 5e-4, 0.75)]
+
+
 def test_matches_reference_at_fixed_points():
     """Equation 1: channel 2k - 1 is d^x of frame k at the pixel, channel 2k is d^y; 2L channels, not a sum."""
     flow = noise(2, 3, 2, 5, 6)

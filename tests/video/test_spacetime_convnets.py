@@ -156,6 +156,13 @@ def test_branches_keep_the_same_frames(frames, unchecked):
         assert inflate(layer)(x).shape[2] == -(-frames // 2)
 
 
+def test_narrow_filters_span_their_longer_side():
+    """1x7 and 7x1 see seven frames, and one pixel sees one."""
+    for size in ((1, 7), (7, 1)):
+        assert inflate(nn.Conv2d(2, 3, size)).kernel_size == (7, *size)
+    assert inflate(nn.Conv2d(2, 3, 1)).kernel_size == (1, 1, 1)
+
+
 def test_pools_that_leave_time_alone():
     image = googlenet_small()
     video = inflate(image, still=("1", "3"))
@@ -175,6 +182,7 @@ def test_pools_that_leave_time_alone():
         nn.MaxPool2d(3, 2, ceil_mode=True),
         nn.AvgPool2d(2),
         nn.AvgPool2d(3, 1, 1),
+        nn.AvgPool2d(2, divisor_override=3),
         nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
         nn.AdaptiveMaxPool2d(2),
     ],
@@ -275,6 +283,22 @@ def test_bootstrapped_i3d_answers_as_the_image_net():
     assert twin.logits.conv3d.weight.shape[0] == 7 and scores.shape == (1, 5)
     sums = twin.Mixed_5c.b1b.conv3d.weight.sum(2)
     torch.testing.assert_close(sums, image.Mixed_5c.b1b.conv3d.weight[:, :, 0], rtol=0, atol=1e-7)
+
+
+def test_i3d_scores_two_steps_at_a_time():
+    """As the authors' average pool of two frames and the whole map, the logits, and their mean over time."""
+    torch.manual_seed(0)
+    network = fill(InceptionI3d(classes=5)).eval()
+    videos = noise(1, 24, 3, 32, 32).float()
+    maps = network.features(videos)
+    assert maps.shape[2] == 3
+    pooled = F.avg_pool3d(maps, (2, *maps.shape[3:]), 1)
+    torch.testing.assert_close(network(videos), network.logits(pooled).mean((2, 3, 4)))
+    assert not torch.allclose(
+        network(videos), network.logits(maps[:, :, 1:].mean((3, 4), keepdim=True)).mean((2, 3, 4))
+    )
+    norms = {(m.eps, m.momentum) for m in network.modules() if isinstance(m, nn.BatchNorm3d)}
+    assert norms == {(0.001, 0.01)}
 
 
 def test_googlenet_under_i3ds_names():

@@ -148,6 +148,7 @@ def test_reach():
     assert known["axial"][2].all() and not known["axial"][1].all()
     assert known["joint"][0].all() and known["space"][0].sum() == 4 * 16 * 16
     assert reach("local_global", (8, 14, 14))[1].all()
+    assert set(reach("axial", (2, 2, 2)).flatten().tolist()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("plan", ["joint", "local_global", "divided", "axial", "released"])
@@ -220,7 +221,7 @@ def lit(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_learns_toy_problem(plan):
+def test_learns_toy_problem(plan, unchecked):
     """When does it flash? Space alone cannot know, all others learn it."""
     torch.manual_seed(0)
     network = timesformer_small(plan=plan, frames=4, classes=4, image=8, dim=32)
@@ -241,6 +242,25 @@ def test_first_weights():
     network = timesformer_small(plan="divided")
     assert not network.blocks[1].looks[0].dense.weight.any() and network.blocks[0].looks[0].dense.weight.any()
     assert not network.times.any() and 0.01 < network.positions.std() < 0.03
+    assert 0.01 < network.token.std() < 0.03
+    fan_in = 3 * 4 * 4
+    torch.testing.assert_close(network.patches.weight.std().item(), fan_in**-0.5, rtol=0.1, atol=0.0)
+
+
+def test_dropout_reaches_token_and_patches():
+    """Once the token, twice the patches, as transformers' dropout after positions and after times."""
+    torch.manual_seed(0)
+    for plan in ("divided", "space"):
+        network = TimeSformer(**SMALL | dict(plan=plan, dropout=0.5, dim=64))
+        for p in (network.positions, network.token, network.patches.bias):
+            torch.nn.init.normal_(p)
+        token, x = network.embed(torch.rand(4, 4, 3, 16, 16))
+        assert 0.3 < (token == 0).double().mean() < 0.7
+        if plan == "divided":
+            torch.nn.init.normal_(network.times)
+            _, x = network.embed(torch.rand(4, 4, 3, 16, 16))
+        assert abs((x == 0).double().mean() - 0.5) < 0.05  # what the second leaves out
+        assert network.eval().embed(torch.rand(4, 4, 3, 16, 16))[1].count_nonzero() == x.numel()
 
 
 def test_bad_input(unchecked):

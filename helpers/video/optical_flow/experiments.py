@@ -1,7 +1,13 @@
 """What the chapters on video do with all networks alike: draw clips and
 their flow, mirror them, learn, and count what is right for each kind."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,6 +21,8 @@ from helpers.data import batches
 from helpers.data.scenes import ACTIONS, Rules, make_clips
 from helpers.training import (
     Batch,
+    History,
+    Loss,
     cosine_decay,
     fit,
     gradient_update,
@@ -194,21 +202,41 @@ def learn(
                 old[turned] = part
         return F.cross_entropy(network(look(*seen[:2])), seen[2])
 
-    network = network.to(clips.labels.device).train()
-    optimizer = AdamW(network.parameters(), rate, weight_decay=0.01)
-    update = gradient_update(network, optimizer, loss)
-    warm = max(steps // 8, 1)
-    rule = warmup(warm, cosine_decay(steps - warm))
-    stream = batches(
-        clips.videos,
-        clips.flow,
-        clips.labels,
-        batch_size=batch_size,
-        generator=draw,
-        drop_last=True,
-    )
-    fit(scheduled(update, optimizer, rule), stream, steps, progress=False)
+    options = dict(draw=draw, rate=rate, batch_size=batch_size)
+    train(network, clips, loss, steps, **options)
     return network.eval()
+
+
+def train(
+    network: nn.Module,
+    clips: Iterable[Tensor],
+    loss: Loss,
+    steps: int,
+    *,
+    draw: torch.Generator,
+    rate: float,
+    batch_size: int,
+    decay: bool = True,
+    **options,
+) -> History:
+    """The recipe of all networks for video: AdamW, shuffled batches.
+
+    The rate is warmed up over an eighth of the steps and, with `decay`,
+    goes down to zero along a cosine. `options` are those of `fit`.
+    """
+    clips = tuple(clips)
+    network.to(clips[0].device).train()
+    optimizer = AdamW(
+        network.parameters(), rate, weight_decay=0.01, fused=True
+    )
+    warm = max(steps // 8, 1)
+    later = cosine_decay(steps - warm) if decay else lambda step: 1.0
+    update = gradient_update(network, optimizer, loss)
+    update = scheduled(update, optimizer, warmup(warm, later))
+    stream = batches(
+        *clips, batch_size=batch_size, generator=draw, drop_last=True
+    )
+    return fit(update, stream, steps, progress=False, **options)
 
 
 @contextmanager

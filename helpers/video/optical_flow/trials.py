@@ -12,6 +12,7 @@ from torch.optim import AdamW
 
 from helpers.data import batches
 from helpers.data.scenes import CLASSES, Rules, make_scenes
+from helpers.ledger import Figure, over_seeds
 from helpers.plotting import COLOURS, INK
 from helpers.training import fit, gradient_update
 from helpers.video.optical_flow.checks import check_axes
@@ -63,7 +64,7 @@ def learn_shapes(
     net = frame_net(len(CLASSES)).to(device)
     update = gradient_update(
         net,
-        AdamW(net.parameters(), 5e-3),
+        AdamW(net.parameters(), 5e-3, fused=True),
         lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
     )
     stream = batches(
@@ -84,7 +85,11 @@ def with_head_start(taught: nn.Sequential, classes: int) -> nn.Sequential:
     net = frame_net(classes)
     last = f"{len(net) - 1}."
     mine, theirs = (
-        {k: v.cpu() for k, v in one.state_dict().items() if not k.startswith(last)}
+        {
+            key: value.cpu()
+            for key, value in one.state_dict().items()
+            if not key.startswith(last)
+        }
         for one in (net, taught)
     )
     if {k: v.shape for k, v in mine.items()} != {
@@ -119,6 +124,11 @@ class FrameMean(nn.Module):
             return self.network(videos[numbers, drawn])
         scores = self.network(videos.flatten(0, 1))
         return scores.unflatten(0, (b, f)).mean(1)
+
+
+def spread(values: Sequence[float]) -> Figure | float:
+    """Mean and range over seeds, or the one number that there is."""
+    return over_seeds(values) if len(values) > 1 else values[0]
 
 
 class Trials:
@@ -167,12 +177,12 @@ class Trials:
         return [share[kind] for share in shares]
 
     def table(self, names: Sequence[str]) -> list[list[str]]:
-        """A row for each network, for `helpers.notebook.table`: its mean
-        share of right answers by kind and on all, to one decimal."""
+        """A row for each network, for `helpers.notebook.table`: its share
+        of right answers by kind and on all, mean and range over seeds."""
         rows = []
         for name in names:
             runs = [self.right(name, kind) for kind in (*KINDS, "all")]
-            rows.append([name, *(f"{sum(r) / len(r):.1f}" for r in runs)])
+            rows.append([name, *map(spread, runs)])
         return rows
 
     def bars(self, names: Sequence[str], chance: float) -> None:

@@ -268,8 +268,8 @@ def from_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
             if old in key and not (old == "layernorm." and "blocks" in key):
                 key = key.replace(old, new)
         renamed[key.replace("LAST", str(int(divided)))] = value
-    parts = ("token", "positions", "times", "patches", "blocks", "norm", "head")
-    foreign = [key for key in renamed if key.split(".")[0] not in parts]
+    ours = ("token", "positions", "times", "patches", "blocks", "norm", "head")
+    foreign = [key for key in renamed if key.split(".")[0] not in ours]
     if foreign or "token" not in renamed:
         raise ValueError(
             f"state with {foreign[:3] or list(renamed)[:3]}: no TimeSformer "
