@@ -97,6 +97,15 @@ def test_a_cell_of_the_trunk_sees_47_pixels():
     assert "47 x 47 pixels" in backbone.Trunk.__doc__
 
 
+def test_the_trunk_sees_an_image_and_its_negative_alike(few):
+    """0 … 1 is centred: no bias, so the first maps of the negative are the negatives of the first maps."""
+    trunk, seen = backbone.Trunk(), []
+    trunk.stages[0][0].register_forward_hook(lambda *given: seen.append(given[-1]))
+    trunk(few.images), trunk(1 - few.images)
+    assert_close(seen[0], -seen[1], rtol=1e-4, atol=1e-5)
+    assert seen[0].abs().max() > 0.1
+
+
 def test_outputs_have_a_row_for_each_region(few):
     boxes = [b[: i + 1] for i, b in enumerate(windows(few.images))]
     for name in ("rcnn", "fast"):
@@ -138,6 +147,32 @@ def test_matches_reference(few):
 def test_warping_a_whole_image_changes_nothing(few):
     whole = [few.images.new_tensor([[0, 0, 64, 64]])] * 4
     assert_close(rcnn.warp(few.images, whole, 64), few.images)
+
+
+def test_crops_have_their_surroundings(few):
+    """What the head of R-CNN says of a region is what it says of the crop with an eighth more on each side."""
+    model, boxes = build("rcnn"), [b[::40] for b in windows(few.images)]
+    crops = rcnn.warp(few.images, boxes, 32, context=0.125)
+    expected = model.box_predictor(model.box_head(model.trunk(crops)))
+    assert_close(model(few.images, boxes).logits, expected.logits)
+    bare = rcnn.warp(few.images, boxes, 32)
+    assert not torch.allclose(crops, bare, atol=1e-2)
+
+
+def test_votes_are_read_where_the_region_lies():
+    """Score maps that hold their own column, in pixels of the image: a region's mean is its middle."""
+    head = rfcn.PositionSensitiveHead(4, classes=1, stride=8, finer=2)
+    across = (torch.arange(16.0) * 4 + 2).expand(1, 1, 16, 16)
+    head.score_maps = lambda maps: (across.expand(-1, 9 * 2, -1, -1), across.expand(-1, 9 * 4, -1, -1))
+    output = head([torch.zeros(1, 4, 8, 8)], [torch.tensor([[16.0, 16, 40, 40], [0, 8, 24, 32]])])
+    assert_close(output.logits, torch.tensor([[28.0] * 2, [12.0] * 2]))
+
+
+def test_anchors_sit_amid_the_cells(few):
+    anchors = build("faster").eval()(few.images[:1]).anchors.anchors
+    middle = (anchors[:, :2] + anchors[:, 2:]) / 2
+    assert middle[:4, 0].tolist() == [4, 4, 4, 12] and middle[-1].tolist() == [60, 60]
+    assert (anchors[:3, 2] - anchors[:3, 0]).tolist() == [12, 20, 28]  # 19 rounded to whole pixels on both sides
 
 
 def test_sampled_regions_have_the_right_labels(few):
@@ -354,6 +389,14 @@ def test_freezing_keeps_what_evaluation_gives():
     x = torch.rand(2, 3, 64, 64)
     expected = trunk.eval()(x)
     assert_close(backbone.freeze_norms(trunk).train()(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_freezing_keeps_the_epsilon():
+    norm = nn.Sequential(nn.BatchNorm2d(3, eps=0.5))
+    norm[0].running_var.fill_(0.1)
+    x = torch.rand(2, 3, 4, 4)
+    expected = norm.eval()(x)
+    assert_close(backbone.freeze_norms(norm)(x), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
