@@ -13,7 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.generative.autoencoders_vae.networks import VAEOutput
+from helpers.generative.autoencoders_vae.networks import (
+    VAEOutput,
+    wide,
+)
 from helpers.training import Batch, Loss, Metrics, Schedule, tally
 
 # log p(x | z) of each item, [*samples b], from x and the prediction.
@@ -25,10 +28,13 @@ def kl_to_standard_normal(
 ) -> Float[Tensor, "*n d"]:
     """KL(N(mean, σ²), N(0, 1)) of each dimension; their sum is the KL.
 
-    ½ (mean² + σ² - 1 - ln σ²), Kingma & Welling 2014, appendix B.
+    ½ (mean² + σ² - 1 - ln σ²), Kingma & Welling 2014, appendix B; expm1
+    gives σ² - 1 without loss where σ is near 1. Raises `ValueError` for
+    two shapes.
     """
-    variance = log_variance.exp()
-    return (mean**2 + variance - 1 - log_variance) / 2
+    check_alike(mean=mean, log_variance=log_variance)
+    mean, log_variance = wide(mean), wide(log_variance)
+    return (mean**2 + (log_variance.expm1() - log_variance)) / 2
 
 
 def kl_between_normals(
@@ -37,16 +43,21 @@ def kl_between_normals(
     other_mean: Float[Tensor, "*n d"],
     other_covariance: Float[Tensor, "d d"],
 ) -> Float[Tensor, "*n"]:
-    """KL(N(mean, covariance), N(other mean, other covariance))."""
-    root = torch.linalg.cholesky(other_covariance)
-    own = torch.linalg.cholesky(covariance)
+    """KL(N(mean, covariance), N(other mean, other covariance)).
+
+    ½ Σ (shift² + λ - 1 - ln λ) with the variances λ in units of the other
+    distribution, added axis by axis, so that nothing large cancels.
+    Raises `ValueError` for a covariance that is not positive definite.
+    """
+    root = cholesky(other_covariance, "other_covariance")
+    own = cholesky(covariance, "covariance")
     shift = torch.linalg.solve_triangular(
         root, (other_mean - mean)[..., None], upper=False
     )
     ratio = torch.linalg.solve_triangular(root, own, upper=False)
-    logdet = root.diagonal().log().sum() - own.diagonal().log().sum()
-    d = mean.shape[-1]
-    return ((shift**2).sum((-2, -1)) + (ratio**2).sum() - d) / 2 + logdet
+    s = torch.linalg.svdvals(ratio)
+    excess = (s - 1) * (s + 1)  # λ - 1
+    return ((shift**2).sum((-2, -1)) + (excess - excess.log1p()).sum()) / 2
 
 
 def log_normal(
@@ -55,6 +66,7 @@ def log_normal(
     log_variance: Float[Tensor, "..."] | float = 0.0,
 ) -> Float[Tensor, "..."]:
     """log N(x; mean, variance) of each number."""
+    x = wide(x)
     log_variance = torch.as_tensor(
         log_variance, dtype=x.dtype, device=x.device
     )
@@ -72,9 +84,10 @@ def bernoulli(
     `ValueError` for x outside [0, 1], on the CPU.
     """
     check_prediction(x, logits)
+    logits = wide(logits)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (float(value) for value in x.detach().aminmax())
-        if low < 0 or high > 1:
+        if not (low >= 0 and high <= 1):  # true of NaN as well
             raise ValueError(
                 f"x from {low:.3g} to {high:.3g}: Bernoulli pixels lie in "
                 "[0, 1]; rescale them, or use `gaussian`"
@@ -96,8 +109,9 @@ def gaussian(
     Raises `ValueError` for a number `variance` that is not positive.
     """
     check_prediction(x, mean)
-    if not isinstance(variance, Tensor) and not variance > 0:
-        raise ValueError(f"variance = {variance}: it is positive")
+    if not isinstance(variance, Tensor) and not 0 < variance < float("inf"):
+        raise ValueError(f"variance = {variance}: positive and finite")
+    mean = wide(mean)
     variance = torch.as_tensor(
         variance, dtype=mean.dtype, device=mean.device
     )
@@ -164,8 +178,10 @@ def negative_elbo(
     output = model(*batch)
     log_likelihood = likelihood(batch[0], output.prediction)
     kl = kl_to_standard_normal(output.mean, output.log_variance)
-    price = kl.mean(0).clamp(min=free_bits).sum()  # over b, then d
-    loss = beta * price - log_likelihood.mean()
+    loss = -log_likelihood.mean()
+    if beta:  # 0 · inf would be no number
+        price = kl.mean(0).clamp(min=free_bits).sum()  # over b, then d
+        loss = loss + beta * price
     return loss, {
         "elbo": tally(log_likelihood - kl.sum(1)),
         "distortion": tally(-log_likelihood),
@@ -213,10 +229,15 @@ def reconstruction_loss(
     """Squared distance from x to model(x), mean over the batch.
 
     With `corrupt` the model sees corrupt(x) and still owes x: a denoising
-    autoencoder (Vincent et al. 2008).
+    autoencoder (Vincent et al. 2008). Raises `ValueError` for a batch
+    that holds more than x.
     """
+    if len(batch) != 1:
+        raise ValueError(
+            f"a batch of {len(batch)} columns: this loss takes (x,) alone"
+        )
     (x,) = batch
-    prediction = model(x if corrupt is None else corrupt(x))
+    prediction = wide(model(x if corrupt is None else corrupt(x)))
     check_prediction(x, prediction)
     return over_item((prediction - x) ** 2, x).mean()
 
@@ -234,6 +255,28 @@ def check_prediction(x: Tensor, prediction: Tensor) -> None:
         raise ValueError(
             f"prediction of shape {list(prediction.shape)} for x of shape "
             f"{list(x.shape)}: only axes of samples may come before"
+        )
+
+
+def cholesky(
+    covariance: Float[Tensor, "d d"], name: str
+) -> Float[Tensor, "d d"]:
+    """The lower triangular root, or a `ValueError` that says which."""
+    root, failed = torch.linalg.cholesky_ex(covariance)
+    if bool(failed.any()) or not bool(root.isfinite().all()):
+        raise ValueError(
+            f"{name} is not positive definite: add to its diagonal"
+        )
+    return root
+
+
+def check_alike(**tensors: Tensor) -> None:
+    """Refuse two shapes, by name: they would broadcast in silence."""
+    (a, x), (b, y) = tensors.items()
+    if x.shape != y.shape:
+        raise ValueError(
+            f"{a} of shape {list(x.shape)}, {b} of shape {list(y.shape)}: "
+            "one shape for both"
         )
 
 

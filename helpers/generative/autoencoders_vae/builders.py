@@ -23,6 +23,8 @@ def mlp_encoder(
     *, image: Shape, dim: int, hidden: Sequence[int] = (256,)
 ) -> nn.Sequential:
     """From an item of shape `image` to `dim` numbers; linear if no hidden."""
+    check_sizes(image=image, hidden=hidden)
+    check_at_least_one(dim=dim)
     return nn.Sequential(nn.Flatten(), *layers(prod(image), *hidden, dim))
 
 
@@ -30,6 +32,8 @@ def mlp_decoder(
     *, image: Shape, dim: int, hidden: Sequence[int] = (256,)
 ) -> nn.Sequential:
     """From `dim` numbers to an item of shape `image`."""
+    check_sizes(image=image, hidden=hidden)
+    check_at_least_one(dim=dim)
     return nn.Sequential(
         *layers(dim, *hidden, prod(image)), nn.Unflatten(1, tuple(image))
     )
@@ -42,6 +46,8 @@ def conv_encoder(
 
     Raises `ValueError` for an image that does not halve so often.
     """
+    check_sizes(image=image, channels=channels)
+    check_at_least_one(dim=dim)
     c, h, w = halved(image, len(channels))
     stages = []
     for before, after in zip([c, *channels], channels):
@@ -58,6 +64,8 @@ def conv_decoder(
 
     A kernel of 4 at stride 2 covers every pixel equally often.
     """
+    check_sizes(image=image, channels=channels)
+    check_at_least_one(dim=dim)
     c, h, w = halved(image, len(channels))
     start = (channels[-1], h, w)
     stages = [nn.Linear(dim, prod(start)), nn.Unflatten(1, start)]
@@ -95,6 +103,7 @@ def mlp_vae(
     classes: int = 0,
 ) -> VAE:
     """Fully connected, conditional if there are `classes`."""
+    check_sizes(hidden=hidden)
     return tied(
         partial(mlp_encoder, hidden=hidden),
         partial(mlp_decoder, hidden=hidden[::-1]),
@@ -133,6 +142,10 @@ def tied(
     The encoder then sees a channel more for each class, the decoder a
     number more.
     """
+    check_sizes(image=image)
+    if classes < 0:
+        raise ValueError(f"classes = {classes}: 0 for none, or how many")
+    check_at_least_one(dim=dim)
     c, *size = image
     networks = (
         encoder(image=(c + classes, *size), dim=2 * dim),
@@ -149,6 +162,16 @@ def layers(*widths: int) -> list[nn.Module]:
     for before, after in zip(widths, widths[1:]):
         found += [nn.Linear(before, after), nn.ReLU()]
     return found[:-1]
+
+
+def check_sizes(**sizes: Shape) -> None:
+    """Refuse what is no sequence of numbers above 0, by name."""
+    for name, size in sizes.items():
+        if not isinstance(size, Sequence) or not all(n >= 1 for n in size):
+            raise ValueError(
+                f"{name} = {size!r}: numbers of 1 or more in brackets, "
+                "like (64,)"
+            )
 
 
 def halved(image: Shape, times: int) -> tuple[int, int, int]:

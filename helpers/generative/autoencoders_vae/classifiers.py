@@ -11,7 +11,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from helpers.generative.autoencoders_vae.networks import check_classes
+from helpers.generative.autoencoders_vae.networks import (
+    check_classes,
+    check_finite,
+    one_hot,
+    wide,
+)
 
 KINDS = ("shared", "own", "own diagonal")  # covariances
 
@@ -46,12 +51,14 @@ class GaussianClassifier:
         if covariance not in KINDS:
             known = ", ".join(map(repr, KINDS))
             raise ValueError(f"covariance = {covariance!r}: one of {known}")
+        check_finite(x=x)
+        x = wide(x)
+        of = one_hot(y, classes, len(x), x.dtype)  # n k
         check_classes(y, classes)
-        counts = torch.bincount(y, minlength=classes)
+        counts = of.sum(0).long()
         if (counts == 0).any():
             empty = counts.eq(0).nonzero().flatten().tolist()
             raise ValueError(f"no example of the classes {empty}")
-        of = torch.nn.functional.one_hot(y, classes).to(x)  # n k
         means = of.T @ x / counts[:, None]
         centred = x - means[y]
         if covariance == "shared":
@@ -107,9 +114,11 @@ class GaussianClassifier:
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "n d"]:
         """Draw x of the classes y, which no discriminative model can."""
+        check_classes(y, len(self.means))
         root = torch.linalg.cholesky(self.covariances)[y]
+        where = self.means.device if generator is None else generator.device
         noise = torch.randn(
             len(y), self.means.shape[1], generator=generator,
-            dtype=self.means.dtype,
+            dtype=self.means.dtype, device=where,
         ).to(self.means.device)
         return self.means[y] + (root @ noise[..., None])[..., 0]

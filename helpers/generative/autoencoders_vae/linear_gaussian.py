@@ -11,7 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from helpers.generative.autoencoders_vae.bounds import kl_between_normals
+from helpers.generative.autoencoders_vae.bounds import (
+    cholesky,
+    kl_between_normals,
+)
+from helpers.generative.autoencoders_vae.networks import check_finite
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,11 @@ class LinearGaussian:
 
         W = U (Λ - σ² I)^½ with the `dim` largest eigenvalues Λ of the
         covariance, σ² the mean of the others (Tipping & Bishop 1999,
-        equations 7 and 8). Raises `ValueError` unless 0 < dim < d.
+        equations 7 and 8). Raises `ValueError` unless 0 < dim < d, and
+        where the data vary in `dim` directions only: then the likelihood
+        has no maximum.
         """
+        check_finite(x=x)
         if not 0 < dim < x.shape[1]:
             raise ValueError(
                 f"dim = {dim}: between 1 and {x.shape[1] - 1} for data of "
@@ -39,6 +46,11 @@ class LinearGaussian:
         covariance = (x - offset).T @ (x - offset) / len(x)
         values, vectors = torch.linalg.eigh(covariance)  # ascending
         variance = values[:-dim].mean()
+        if variance <= 8 * len(values) * torch.finfo(x.dtype).eps * values[-1]:
+            raise ValueError(
+                f"dim = {dim}: {len(x)} points vary in no further direction, "
+                "which leaves no noise; take fewer dimensions or more points"
+            )
         scale = (values[-dim:] - variance).clamp(min=0).sqrt()
         weight = (vectors[:, -dim:] * scale).flip(1)
         return cls(weight, offset, variance)
@@ -50,7 +62,7 @@ class LinearGaussian:
 
     def log_evidence(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(x) = log N(x; μ, C)."""
-        root = torch.linalg.cholesky(self.covariance())
+        root = cholesky(self.covariance(), "W Wᵀ + σ² I")
         white = torch.linalg.solve_triangular(
             root, (x - self.offset).T, upper=False
         )
@@ -102,7 +114,10 @@ class LinearGaussian:
     ) -> Float[Tensor, "n d"]:
         """Draw n vectors x, on the generator's device."""
         d, q = self.weight.shape
-        settings = dict(generator=generator, dtype=self.weight.dtype)
+        where = self.weight.device if generator is None else generator.device
+        settings = dict(
+            generator=generator, device=where, dtype=self.weight.dtype
+        )
         z = torch.randn(n, q, **settings).to(self.weight.device)
         noise = torch.randn(n, d, **settings).to(self.weight.device)
         return z @ self.weight.T + self.offset + self.variance.sqrt() * noise

@@ -3,6 +3,8 @@
 Kingma & Welling 2014, arXiv:1312.6114. The usual networks are in `builders`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -38,7 +40,13 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
 
     def encode(self, x: Float[Tensor, "b *item"]) -> Float[Tensor, "b d"]:
-        return self.encoder(x)
+        code = self.encoder(x)
+        if code.ndim != 2 or len(code) != len(x):
+            raise ValueError(
+                f"a code of shape {list(code.shape)} for x of shape "
+                f"{list(x.shape)}: the encoder maps [b *item] to [b d]"
+            )
+        return code
 
     def decode(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "..."]:
         return over_leading_axes(self.decoder, z)
@@ -52,7 +60,8 @@ class VAE(nn.Module):
 
     `encoder` maps ``[b *item]`` to ``[b 2d]``, the mean before the log
     variance; `decoder` maps ``[n d]`` to ``[n *item]``. `dim` is d.
-    Outputs in half precision are widened to float32 for the bounds.
+    Outputs in half precision are widened to float32 for the bounds. Raises
+    `ValueError` for an encoder's output of another shape.
     """
 
     def __init__(
@@ -72,8 +81,9 @@ class VAE(nn.Module):
         if code.shape != (len(x), 2 * self.dim):
             raise ValueError(
                 f"the encoder gives {list(code.shape)}, not "
-                f"{[len(x), 2 * self.dim]}: for dim = {self.dim} it ends in "
-                f"{self.dim} means and {self.dim} log variances"
+                f"{[len(x), 2 * self.dim]}, for x of shape {list(x.shape)}: "
+                f"x is a batch, and for dim = {self.dim} the encoder ends "
+                f"in {self.dim} means and {self.dim} log variances"
             )
         mean, log_variance = code.chunk(2, dim=1)
         return mean, log_variance
@@ -92,7 +102,8 @@ class VAE(nn.Module):
         """Encode, draw z, decode.
 
         `samples` draws that many z for each x; `noise`, [b d] or
-        [samples b d], replaces the standard normal numbers.
+        [samples b d], replaces the standard normal numbers. Raises
+        `ValueError` for both, and for noise of another shape.
         """
         mean, log_variance = self.encode(x)
         z = draw(mean, log_variance, samples, noise)
@@ -103,7 +114,8 @@ class ConditionalVAE(VAE):
     """q(z | x, y) and p(x | z, y) for a class y (Sohn et al. 2015).
 
     The class enters one-hot: as `classes` more channels of the encoder's
-    input, and as `classes` more numbers of the decoder's.
+    input, and as `classes` more numbers of the decoder's. Raises
+    `ValueError` for labels that are not one class an item.
     """
 
     def __init__(
@@ -121,15 +133,14 @@ class ConditionalVAE(VAE):
     def encode(
         self, x: Float[Tensor, "b *item"], y: Int64[Tensor, "b"]
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
-        planes = self.one_hot(y, x).view(len(y), -1, *[1] * (x.ndim - 2))
-        planes = planes.expand(-1, -1, *x.shape[2:])  # b classes h w
-        return super().encode(torch.cat([x, planes], dim=1))
+        return super().encode(with_class(x, y, self.classes))
 
     def decode(
         self, z: Float[Tensor, "*n d"], y: Int64[Tensor, "b"]
     ) -> Float[Tensor, "..."]:
-        code = self.one_hot(y, z).expand(*z.shape[:-1], -1)
-        return super().decode(torch.cat([z, code], dim=-1))
+        told = one_hot(y, self.classes, z.shape[-2], z.dtype)
+        told = told.expand(*z.shape[:-1], -1)  # samples b classes
+        return super().decode(torch.cat([z, told], dim=-1))
 
     def forward(
         self,
@@ -144,13 +155,6 @@ class ConditionalVAE(VAE):
         z = draw(mean, log_variance, samples, noise)
         return VAEOutput(self.decode(z, y), z, mean, log_variance)
 
-    def one_hot(
-        self, y: Int64[Tensor, "b"], like: Tensor
-    ) -> Float[Tensor, "b classes"]:
-        if y.device.type == "cpu" and not torch.compiler.is_compiling():
-            check_classes(y, self.classes)  # elsewhere it would wait
-        return F.one_hot(y, self.classes).to(like.dtype)
-
 
 def reparameterise(
     mean: Float[Tensor, "b d"],
@@ -161,6 +165,7 @@ def reparameterise(
 
     `noise` is standard normal (Kingma & Welling 2014, section 2.4).
     """
+    check_noise(mean, log_variance, noise)
     return mean + (log_variance / 2).exp() * noise
 
 
@@ -171,17 +176,19 @@ def draw(
     noise: Tensor | None = None,
 ) -> Float[Tensor, "*samples b d"]:
     """Samples of q, from `noise` or from fresh standard normal numbers."""
+    if samples is not None:
+        check_at_least_one(samples=samples)
+        if noise is not None:
+            raise ValueError(
+                f"samples = {samples} and noise of shape "
+                f"{list(noise.shape)}: give one of them"
+            )
     if noise is None:
         leading = () if samples is None else (samples,)
         noise = torch.randn(
             *leading, *mean.shape, dtype=mean.dtype, device=mean.device
         )
-    elif noise.ndim < 2 or noise.shape[-2:] != mean.shape:
-        raise ValueError(
-            f"noise of shape {list(noise.shape)} for a code of shape "
-            f"{list(mean.shape)}: only axes of samples may come before"
-        )
-    return reparameterise(mean, log_variance, noise)
+    return reparameterise(mean, log_variance, noise.to(mean.dtype))
 
 
 @torch.no_grad()
@@ -195,14 +202,21 @@ def sample(
     """Decode n codes from the prior N(0, I): logits or means of images.
 
     A `ConditionalVAE` needs the classes `y`. The codes are drawn on the
-    generator's device, and without one on the model's.
+    generator's device, and without one on the model's; the model decodes
+    in evaluation mode, and gets its own mode back. Raises `ValueError`
+    for classes that are missing or not asked for.
     """
+    check_at_least_one(n=n)
+    if (y is not None) != hasattr(model, "classes"):
+        wanted = "the classes y" if y is None else "no classes y"
+        raise ValueError(f"a {type(model).__name__} takes {wanted}")
     weight = next(model.parameters())
     where = weight.device if generator is None else generator.device
     z = torch.randn(
         n, model.dim, generator=generator, device=where, dtype=weight.dtype
     ).to(weight.device)
-    return model.decode(z) if y is None else model.decode(z, y)
+    with evaluating(model):
+        return model.decode(z) if y is None else model.decode(z, y)
 
 
 def over_leading_axes(
@@ -215,6 +229,46 @@ def over_leading_axes(
     return items.view(*z.shape[:-1], *items.shape[1:])
 
 
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; then each module gets its own back."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def with_class(
+    x: Float[Tensor, "b c *hw"], y: Int64[Tensor, "b"], classes: int
+) -> Float[Tensor, "b more *hw"]:
+    """Append `classes` channels to x: 1 everywhere in that of the class."""
+    told = one_hot(y, classes, len(x), x.dtype).view(
+        len(x), classes, *[1] * (x.ndim - 2)
+    )
+    return torch.cat([x, told.expand(-1, -1, *x.shape[2:])], dim=1)
+
+
+def one_hot(
+    y: Int64[Tensor, "b"], classes: int, n: int, dtype: torch.dtype
+) -> Float[Tensor, "b classes"]:
+    """The classes of n items, one-hot. Values are checked on the CPU only.
+
+    Elsewhere that would wait for the device, which refuses them itself.
+    """
+    if y.shape != (n,):
+        raise ValueError(
+            f"y of shape {list(y.shape)} for {n} items: one class an item"
+        )
+    if y.dtype.is_floating_point:
+        raise ValueError(f"y of {y.dtype}: classes are whole numbers")
+    if y.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_classes(y, classes)
+    return F.one_hot(y.long(), classes).to(dtype)
+
+
 def wide(x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """At least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -225,6 +279,26 @@ def check_at_least_one(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name} = {number}: at least 1")
+
+
+def check_noise(mean: Tensor, log_variance: Tensor, noise: Tensor) -> None:
+    """Refuse shapes that would broadcast in silence."""
+    if not mean.shape == log_variance.shape == noise.shape[-2:]:
+        raise ValueError(
+            f"noise of shape {list(noise.shape)} for a code of shape "
+            f"{list(mean.shape)} with log variances {list(log_variance.shape)}"
+            ": only axes of samples may come before"
+        )
+
+
+def check_finite(**tensors: Tensor) -> None:
+    """Refuse values that are no numbers, by name; waits for the device."""
+    for name, x in tensors.items():
+        if not bool(x.isfinite().all()):
+            bad = int((~x.isfinite()).sum())
+            raise ValueError(
+                f"{name}: {bad} of {x.numel()} values are not finite"
+            )
 
 
 def check_classes(y: Int64[Tensor, "b"], classes: int) -> None:

@@ -18,22 +18,30 @@ def normal_mixture(
     means: list[float],
     stds: list[float],
 ) -> Density:
-    """Density at `x` of normal distributions in equal shares."""
+    """Density at `x` of normal distributions in equal shares.
+
+    Raises `ValueError` unless each mean has its own std.
+    """
+    if len(means) != len(stds):
+        raise ValueError(
+            f"{len(means)} means and {len(stds)} stds: as many of both"
+        )
     mean, std = x.new_tensor(means), x.new_tensor(stds)
     parts = torch.distributions.Normal(mean, std)
     return parts.log_prob(x[:, None]).exp().mean(1)
 
 
 def optimal_discriminator(p: Density, q: Density) -> Density:
-    """D*(x) = p / (p + q), the probability that x is real."""
-    return p / (p + q)
+    """D*(x) = p / (p + q), the probability that x is real; else ½."""
+    return torch.where(p + q == 0, 0.5, p / (p + q))
 
 
 def optimal_squares(
     p: Density, q: Density, *, a: float = -1.0, b: float = 1.0
 ) -> Density:
     """D*(x) = (b p + a q) / (p + q), what least squares regresses to."""
-    return (b * p + a * q) / (p + q)
+    real = optimal_discriminator(p, q)
+    return b * real + a * (1 - real)
 
 
 def game_value(logit: Density, p: Density, q: Density, dx: float) -> Scalar:
@@ -56,13 +64,22 @@ def squares_value(
 
 def kl(p: Density, q: Density, dx: float) -> Scalar:
     """KL(p, q) in nats; where p = 0 nothing is added."""
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum() * dx
+    gap = (p - q) / q
+    near = gap.abs() < 0.5  # there the two logarithms would cancel
+    log_ratio = torch.where(near, gap.log1p(), p.log() - q.log())
+    return torch.where(p == 0, 0, p * log_ratio).sum() * dx
 
 
 def jensen_shannon(p: Density, q: Density, dx: float) -> Scalar:
-    """½ KL(p, m) + ½ KL(q, m) with m = (p + q) / 2: 0 to ln 2."""
+    """½ KL(p, m) + ½ KL(q, m) with m = (p + q) / 2: 0 to ln 2.
+
+    Point by point, with p = m (1 + r) and q = m (1 - r): what the two
+    terms have in common cancels before anything is added up.
+    """
     m = (p + q) / 2
-    return (kl(p, m, dx) + kl(q, m, dx)) / 2
+    r = torch.where(m == 0, 0, (p - q) / (2 * m))
+    xlog1py = torch.special.xlog1py
+    return (m * (xlog1py(1 + r, r) + xlog1py(1 - r, -r))).sum() * dx / 2
 
 
 def value_at_optimum(p: Density, q: Density, dx: float) -> Scalar:
@@ -72,7 +89,8 @@ def value_at_optimum(p: Density, q: Density, dx: float) -> Scalar:
 
 def pearson_chi2(p: Density, q: Density, dx: float) -> Scalar:
     """Pearson χ² of p + q against 2q: ∫ (2q - (p + q))² / (p + q)."""
-    return ((q - p) ** 2 / (p + q)).sum() * dx
+    share = torch.where(p + q == 0, 0, (q - p) / (p + q))
+    return (share * (q - p)).sum() * dx
 
 
 def wasserstein_density(p: Density, q: Density, dx: float) -> Scalar:
@@ -86,9 +104,9 @@ def wasserstein_samples(
     """W₁ of two samples on a line: the mean distance once sorted.
 
     Sorting pairs the smallest with the smallest, which no other plan
-    beats. Raises `ValueError` for samples of two sizes.
+    beats. Raises `ValueError` for samples of two sizes and for none.
     """
-    if len(x) != len(y):
+    if len(x) != len(y) or len(x) == 0:
         raise ValueError(
             f"{len(x)} against {len(y)} samples: take as many of both"
         )

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from helpers.generative.autoencoders_vae.networks import check_at_least_one, evaluating, wide
 from helpers.generative.gans.losses import LossPair, clip_weights, gradient_penalty
 from helpers.training import Batch, Metrics, Update
 
@@ -29,8 +31,8 @@ def discriminator_step(
     with torch.no_grad():
         fake = generator(z, *y)  # a constant here
     optimizer.zero_grad()
-    real = discriminator(x, *y).float()
-    loss = losses.discriminator(real, discriminator(fake, *y).float())
+    real = wide(discriminator(x, *y))
+    loss = losses.discriminator(real, wide(discriminator(fake, *y)))
     if penalty:
         fake = fake.to(x.dtype)
         slope = gradient_penalty(
@@ -55,7 +57,7 @@ def generator_step(
     optimizer.zero_grad()
     with frozen(discriminator):
         fake = discriminator(generator(z, *y), *y)
-        loss = losses.generator(fake.float())
+        loss = losses.generator(wide(fake))
         loss.backward()
     optimizer.step()
     return loss.detach()
@@ -78,13 +80,14 @@ def adversarial_update(
 ) -> Update:
     """`d_steps` steps of D, then one of G, as one update.
 
-    The batch is cut into `d_steps` equal parts: each step of D sees data
-    of its own. `clip` bounds D's weights after each of its steps,
+    The batch is cut into `d_steps` parts, equal up to one sample: each
+    step of D sees data of its own. `clip` bounds D's weights after each of its steps,
     `penalty` weighs the gradient penalty, `one_sided` or not; `dtype` is
     that of autocast.
     `random` draws the noise. Metrics: "discriminator loss" and
     "generator loss", means over their steps. Raises `ValueError` for a
-    network in evaluation mode and for settings that make no sense.
+    network in evaluation mode, for settings that make no sense and for a
+    batch whose columns differ in length.
     """
     check(latent, d_steps, clip, penalty)
     d_settings = dict(penalty=penalty, one_sided=one_sided)
@@ -97,19 +100,17 @@ def adversarial_update(
 
     def update(batch: Batch) -> Metrics:
         check_modes(generator, discriminator)
+        check_batch(batch, d_steps)
         x = batch[0]
-        n = len(x) // d_steps
-        if n == 0:
-            raise ValueError(
-                f"d_steps = {d_steps}: the batch has {len(x)} samples"
-            )
+        ends = [len(x) * i // d_steps for i in range(d_steps + 1)]
         total = 0.0
         cast = nullcontext()
         if dtype is not None:
             cast = torch.autocast(x.device.type, dtype)
         with cast:
-            for i in range(d_steps):
-                part = tuple(c[i * n : (i + 1) * n] for c in batch)
+            for start, end in pairwise(ends):
+                part = tuple(column[start:end] for column in batch)
+                n = end - start
                 if penalty:
                     d_settings["mix"] = draw(n, x, uniform=True)
                 total += discriminator_step(
@@ -137,12 +138,8 @@ def generate(
     *condition: Tensor,
 ) -> Float[Tensor, "n *shape"]:
     """Samples from `z` in evaluation mode; the mode is put back."""
-    training = generator.training
-    generator.eval()
-    try:
+    with evaluating(generator):
         return generator(z, *condition)
-    finally:
-        generator.train(training)
 
 
 @contextmanager
@@ -160,13 +157,20 @@ def frozen(net: nn.Module) -> Iterator[None]:
 
 def check(latent: int, d_steps: int, clip: float | None, penalty: float) -> None:
     """Refuse settings with which there is no game."""
-    for name, number in (("latent", latent), ("d_steps", d_steps)):
-        if number < 1:
-            raise ValueError(f"{name} = {number}: it is at least 1")
+    check_at_least_one(latent=latent, d_steps=d_steps)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip = {clip}: a bound is above 0, like 0.01")
-    if not penalty >= 0:
+    if not 0 <= penalty < float("inf"):
         raise ValueError(f"penalty = {penalty}: its weight is 0 or more, like 10")
+
+
+def check_batch(batch: Batch, d_steps: int) -> None:
+    """Refuse columns of two lengths, and fewer samples than steps of D."""
+    sizes = [len(column) for column in batch]
+    if min(sizes) < max(sizes):
+        raise ValueError(f"columns of {sizes} items: as many of each")
+    if sizes[0] < d_steps:
+        raise ValueError(f"d_steps = {d_steps}: the batch has {sizes[0]} samples")
 
 
 def check_modes(generator: nn.Module, discriminator: nn.Module) -> None:

@@ -12,6 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from helpers.generative.autoencoders_vae.networks import wide
 
 Real = Float[Tensor, "real"]
 Fake = Float[Tensor, "fake"]
@@ -91,21 +94,23 @@ def gradient_penalty(
     critic: Callable[..., Float[Tensor, "b"]],
     real: Float[Tensor, "b *shape"],
     fake: Float[Tensor, "b *shape"],
-    mix: Float[Tensor, "b"],
+    mix: Float[Tensor, "b"] | None,
     *condition: Tensor,
     one_sided: bool = False,
 ) -> Scalar:
     """E (‖∇f(x̂)‖ - 1)² at x̂ = mix · x + (1 - mix) · G(z).
 
     `mix` is uniform on [0, 1], one number a sample (Gulrajani et al.
-    2017, arXiv:1704.00028); `one_sided` lets slopes below 1 go free.
-    No batch norm in the critic: the gradient is taken sample by sample.
+    2017, arXiv:1704.00028); `one_sided` lets slopes below 1 go free. The
+    gradient is taken sample by sample: raises `ValueError` for a critic
+    whose batch norm mixes them, and for shapes that do not match.
     """
+    check_penalty(critic, real, fake, mix)
     mix = mix.view(-1, *[1] * (real.ndim - 1))
     x = torch.lerp(fake, real, mix).detach().requires_grad_()
     f = critic(x, *condition)
     (slope,) = torch.autograd.grad(f.sum(), x, create_graph=True)
-    excess = slope.flatten(1).norm(dim=1) - 1
+    excess = wide(slope).flatten(1).norm(dim=1) - 1
     return (excess.clamp(min=0) if one_sided else excess).square().mean()
 
 
@@ -115,5 +120,19 @@ def clip_weights(critic: nn.Module, limit: float) -> None:
 
     A crude way to bound the Lipschitz constant.
     """
+    if not limit > 0:
+        raise ValueError(f"limit = {limit}: a bound is above 0, like 0.01")
     for p in critic.parameters():
         p.clamp_(-limit, limit)
+
+
+def check_penalty(critic: Callable, real: Tensor, fake: Tensor, mix: Tensor | None) -> None:
+    """Refuse what would broadcast in silence, and a critic whose output for one sample depends on the others."""
+    if mix is None or mix.shape != real.shape[:1] or fake.shape != real.shape:
+        drawn = None if mix is None else list(mix.shape)
+        raise ValueError(
+            f"real of shape {list(real.shape)}, fake of shape {list(fake.shape)}, mix of shape {drawn}: the penalty "
+            "needs as many fakes as reals and one number of mix for each"
+        )
+    if isinstance(critic, nn.Module) and any(isinstance(m, _BatchNorm) and m.training for m in critic.modules()):
+        raise ValueError("the critic has batch norm, which mixes samples: build it without, as with norm=False")

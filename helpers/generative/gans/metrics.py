@@ -6,6 +6,10 @@ Both look at features, not pixels: here those of the book's own classifier.
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers.generative.autoencoders_vae.latent import distances
+from helpers.generative.autoencoders_vae.networks import check_finite
 
 Features = Float[Tensor, "n d"]
 
@@ -43,26 +47,32 @@ def frechet_distance(a: Features, b: Float[Tensor, "m d"]) -> float:
     """‖μ₁ - μ₂‖² + tr(C₁ + C₂ - 2 (C₁ C₂)^½), in float64.
 
     The squared 2-Wasserstein distance of the normal distributions with
-    the means and covariances of the two sets of features. The trace of
-    the root is that of (C₁^½ C₂ C₁^½)^½, which is symmetric. Raises
-    `ValueError` for fewer than two samples.
+    the means and covariances of the two sets of features. With roots
+    C = RᵀR the trace is the least ‖R₁ - Q R₂‖² over all rotations Q
+    (Procrustes): a sum of squares, never below 0, and 0 for copies. Raises
+    `ValueError` for fewer than two samples, for features of two widths
+    and for values that are no numbers.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(
             f"{len(a)} and {len(b)} samples: a covariance needs two or more"
         )
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"{a.shape[1]} against {b.shape[1]} features: as many of both"
+        )
+    check_finite(a=a, b=b)
     a, b = a.double(), b.double()
-    c1, c2 = a.T.cov(), b.T.cov()
-    root = matrix_root(c1)
-    both = torch.linalg.eigvalsh(root @ c2 @ root).clamp(min=0).sqrt().sum()
+    r1, r2 = covariance_root(a), covariance_root(b)
+    u, _, vt = torch.linalg.svd(r1 @ r2.T)
     shift = (a.mean(0) - b.mean(0)).square().sum()
-    return (shift + c1.trace() + c2.trace() - 2 * both).item()
+    return (shift + (r1 - u @ vt @ r2).square().sum()).item()
 
 
-def matrix_root(c: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
-    """The symmetric root of a covariance."""
-    values, vectors = torch.linalg.eigh(c)
-    return vectors * values.clamp(min=0).sqrt() @ vectors.T
+def covariance_root(x: Features) -> Float[Tensor, "d d"]:
+    """R with RᵀR = the covariance of x, without forming it."""
+    r = torch.linalg.qr(x - x.mean(0), mode="r").R / (len(x) - 1) ** 0.5
+    return F.pad(r, (0, 0, 0, x.shape[1] - len(r)))
 
 
 def inside_manifold(
@@ -71,14 +81,15 @@ def inside_manifold(
     """Which points lie in a ball around a member of `of`.
 
     The radius of a ball is the distance to its k-th nearest neighbour
-    in the same set, itself not counted.
+    in the same set, itself not counted. Raises `ValueError` for a k that
+    the set has no neighbours for.
     """
     if not 1 <= k < len(of):
         raise ValueError(
             f"k = {k}: {len(of)} samples have 1 to {len(of) - 1} neighbours"
         )
-    radius = torch.cdist(of, of).kthvalue(k + 1, dim=1).values
-    return (torch.cdist(points, of) <= radius).any(1)
+    radius = distances(of, of).kthvalue(k + 1, dim=1).values
+    return (distances(points, of) <= radius).any(1)
 
 
 def precision_recall(
@@ -94,7 +105,7 @@ def nearest(
     images: Float[Tensor, "n *shape"], among: Float[Tensor, "m *shape"]
 ) -> tuple[Float[Tensor, "n"], Int64[Tensor, "n"]]:
     """Distance in pixels' values to the nearest of `among`, and which."""
-    distance, which = torch.cdist(images.flatten(1), among.flatten(1)).min(1)
+    distance, which = distances(images, among).min(1)
     return distance, which
 
 
@@ -106,6 +117,10 @@ def latent_arithmetic(
     """mean(plus) - mean(minus) + mean(base): Radford et al. 2016.
 
     "Smiling woman" minus "neutral woman" plus "neutral man". Averages,
-    since single latents proved unstable.
+    since single latents proved unstable. Raises `ValueError` for an empty
+    set.
     """
+    for name, z in (("plus", plus), ("minus", minus), ("base", base)):
+        if len(z) == 0:
+            raise ValueError(f"{name} has no latent: an average needs one")
     return plus.mean(0) - minus.mean(0) + base.mean(0)

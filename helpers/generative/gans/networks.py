@@ -5,11 +5,11 @@ The discriminators return one number a sample, without a sigmoid: the loss decid
 
 from itertools import pairwise
 
-import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from helpers.generative.autoencoders_vae.networks import with_class
 
 # Full size: hidden 128 is figure 1 of the paper, 64 the PyTorch tutorial.
 DCGAN = {
@@ -30,8 +30,10 @@ class MLPGenerator(nn.Module):
         super().__init__()
         sizes = [latent, *[hidden] * depth, dim]
         self.main = perceptron(sizes, nn.ReLU())
+        self.item = (latent,)
 
     def forward(self, z: Float[Tensor, "b latent"]) -> Float[Tensor, "b d"]:
+        check_items(z, self.item)
         return self.main(z)
 
 
@@ -42,8 +44,10 @@ class MLPDiscriminator(nn.Module):
         super().__init__()
         sizes = [dim, *[hidden] * depth, 1]
         self.main = perceptron(sizes, nn.LeakyReLU(0.2))
+        self.item = (dim,)
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
+        check_items(x, self.item)
         return self.main(x)[:, 0]
 
 
@@ -51,8 +55,8 @@ class DCGANGenerator(nn.Module):
     """Noise to images in [-1, 1]: each stage doubles the side.
 
     `hidden` is the width before the last layer; towards the noise it
-    doubles at each stage. Raises `ValueError` for a side that is not
-    2, 3, ... times a power of two above it, like 8, 28, 64.
+    doubles at each stage. Raises `ValueError` for a side that halving
+    while it is even and above 4 does not bring to 3 ... 8.
     """
 
     def __init__(
@@ -74,11 +78,13 @@ class DCGANGenerator(nn.Module):
             ]
         out = nn.ConvTranspose2d(hidden, channels, 4, 2, 1, bias=False)
         self.main = nn.Sequential(*layers, out, nn.Tanh())
+        self.item = (latent,)
         self.apply(initialise)
 
     def forward(
         self, z: Float[Tensor, "b latent"]
     ) -> Float[Tensor, "b c h w"]:
+        check_items(z, self.item)
         return self.main(rearrange(z, "b d -> b d 1 1"))
 
 
@@ -106,9 +112,11 @@ class DCGANDiscriminator(nn.Module):
             ]
         out = nn.Conv2d(widths[-1], 1, side, bias=False)
         self.main = nn.Sequential(*layers, out)
+        self.item = (channels, image, image)
         self.apply(initialise)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
+        check_items(x, self.item)
         return self.main(x).flatten()
 
 
@@ -117,7 +125,8 @@ class Conditional(nn.Module):
 
     The class joins the input as one-hot channels, of a latent as of an
     image (Mirza & Osindero 2014, arXiv:1411.1784); `net` takes that
-    many more.
+    many more. Raises `ValueError` for labels that are not one class a
+    sample.
     """
 
     def __init__(self, net: nn.Module, *, classes: int):
@@ -127,11 +136,7 @@ class Conditional(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c *hw"], y: Int64[Tensor, "b"]
     ) -> Float[Tensor, "b *out"]:
-        told = F.one_hot(y, self.classes).to(x.dtype)
-        if x.ndim == 4:
-            h, w = x.shape[2:]
-            told = repeat(told, "b k -> b k h w", h=h, w=w)
-        return self.net(torch.cat([x, told], 1))
+        return self.net(with_class(x, y, self.classes))
 
 
 def perceptron(sizes: list[int], activation: nn.Module) -> nn.Sequential:
@@ -140,6 +145,12 @@ def perceptron(sizes: list[int], activation: nn.Module) -> nn.Sequential:
     for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), activation]
     return nn.Sequential(*layers[:-1])
+
+
+def check_items(x: Tensor, item: tuple[int, ...]) -> None:
+    """Refuse what is no batch of such items; a larger image would give several numbers."""
+    if x.shape[1:] != item:
+        raise ValueError(f"input of shape {list(x.shape)}: a batch of items of shape {list(item)} is wanted")
 
 
 def halvings(image: int) -> tuple[int, int]:
