@@ -22,7 +22,7 @@ from helpers.generative import gans
 from helpers.runtime import pick_device
 from tools.notebooks import BOOK
 
-COUNT = 100  # pictures in each split
+COUNT = 300  # pictures in each split
 AT_ONCE = 8  # pictures of a batch that a step sees
 
 

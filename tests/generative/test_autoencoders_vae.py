@@ -304,6 +304,13 @@ def test_iwae_bound_rises_with_k_to_log_evidence():
     assert_close(mean[1], exact, rtol=0, atol=0.1)
 
 
+def test_linear_gaussian_samples_what_it_models():
+    model = world()
+    drawn = model.sample(100_000, generator=generator())
+    assert_close(drawn.mean(0), model.offset, rtol=0, atol=0.05)
+    assert_close(drawn.T.cov(), model.covariance(), rtol=0.03, atol=0.03)
+
+
 def test_optimum_of_the_linear_gaussian_model():
     data = world(2, 6, seed=3).sample(400, generator=generator())
     best = LinearGaussian.fit(data, 2)
@@ -312,6 +319,10 @@ def test_optimum_of_the_linear_gaussian_model():
     # sklearn divides by n - 1, the maximum of the likelihood by n
     expected = PCA(2).fit(data.numpy() * (399 / 400) ** 0.5).get_covariance()
     assert_close(best.covariance(), torch.from_numpy(expected), rtol=0, atol=1e-10)
+    lengths = best.weight.norm(dim=0)
+    assert lengths[0] > lengths[1] and abs(best.weight[:, 0] @ best.weight[:, 1]) < 1e-10  # the largest first
+    axis = torch.from_numpy(pca.components_[0])
+    assert abs(axis @ best.weight[:, 0] / lengths[0]) > 1 - 1e-8
     top = best.log_evidence(data).mean()
     parameters = [t.clone().requires_grad_() for t in (best.weight, best.offset, best.variance)]
     gradients = torch.autograd.grad(LinearGaussian(*parameters).log_evidence(data).mean(), parameters)
@@ -356,6 +367,9 @@ def test_matches_reference_gaussian_classifiers(classes):
         ours(covariance="own diagonal").log_joint(new),
         torch.from_numpy(naive.predict_joint_log_proba(new.numpy())),
     )
+    for kind in ("shared", "own", "own diagonal"):
+        ridged = ours(covariance=kind, ridge=0.3).covariances - ours(covariance=kind).covariances
+        check(ridged, 0.3 * torch.eye(4).double().expand(classes, 4, 4))
     own = ours(covariance="own").posterior(new)
     scores = []
     for k in range(classes):
@@ -464,6 +478,10 @@ def test_free_bits_give_a_cheap_dimension_no_gradient():
 def test_warm_up_counts_training_steps():
     model = build(NETWORKS["mlp vae"])
     seen = []
+    first = warmed_up(lambda model, batch, beta: seen.append(beta), linear_decay(4, start=0.3, end=1.0))
+    first(model.eval(), ())
+    assert seen.pop() == 0.3  # before any training, the schedule's first
+    model.train()
     loss = warmed_up(lambda model, batch, beta: seen.append(beta), linear_decay(4, start=0.0, end=1.0))
     loss(model, ())
     loss(model, ())
@@ -570,6 +588,10 @@ def test_power_spectrum_finds_the_waves():
         image = (waves * column).cos().expand(1, 1, 8, 8)
         assert int(power_spectrum(image).argmax()) == waves
     assert power_spectrum(torch.ones(1, 1, 8, 8)).tolist() == [64, 0, 0, 0, 0]
+    wide = (2 * torch.arange(12) * 2 * torch.pi / 12).cos().expand(2, 1, 6, 12)  # two waves across
+    assert int(power_spectrum(wide).argmax()) == 2 and len(power_spectrum(wide)) == 4
+    tall = (3 * torch.arange(12) * 2 * torch.pi / 12).cos()[:, None].expand(2, 1, 12, 6)
+    assert int(power_spectrum(tall).argmax()) == 3
 
 
 # --- learning

@@ -218,6 +218,9 @@ def test_exact_quantities_match_quadrature():
     def d_loss(d):
         return ((p * (d - 1) ** 2 + q * (d + 1) ** 2).sum() * dx / 2).item()
 
+    assert_close(gans.optimal_squares(p, q, a=0.0, b=1.0), gans.optimal_discriminator(p, q))
+    with_c = integral(lambda t: (fp(t) + fq(t)) * ((fp(t) - fq(t)) / (fp(t) + fq(t)) - 0.7) ** 2) / 2
+    assert gans.squares_value(best, p, q, dx, c=0.7).item() == pytest.approx(with_c, abs=1e-6)
     assert d_loss(best) < min(d_loss(best + 0.01), d_loss(best - 0.01), d_loss(1.02 * best))
 
 
@@ -299,6 +302,53 @@ def test_precision_recall_matches_a_loop():
     assert expected[0] != expected[1]
 
 
+def test_toy_worlds_lie_where_they_should():
+    assert_close(gans.ring(4, radius=3.0), torch.tensor([[3.0, 0], [0, 3], [-3, 0], [0, -3]]), rtol=0, atol=1e-6)
+    assert gans.grid(3, spacing=2.0).tolist() == [[x, y] for x in (-2, 0, 2) for y in (-2, 0, 2)]
+    cloud = gans.around(torch.tensor([[1.0, -1.0], [5.0, -1.0]]), 20_000, 0.5, random())
+    assert_close(cloud.mean(0), torch.tensor([3.0, -1.0]), rtol=0, atol=0.05)
+    assert_close(cloud.var(0), torch.tensor([4.25, 0.25]), rtol=0.03, atol=0)
+    points = gans.line(0.7, 10_000, random())
+    assert (points[:, 0] == 0.7).all() and 0 <= points[:, 1].min() < 0.01 and 0.99 < points[:, 1].max() <= 1
+
+
+def test_a_mode_needs_its_share():
+    centres, per_mode = gans.ring(4), torch.tensor([70, 20, 9, 1])
+    samples = centres.repeat_interleave(per_mode, dim=0)  # an even split would give each 25
+    assert [gans.covered(samples, centres, 0.1, share=share)[0] for share in (0.01, 0.1, 0.36, 0.37, 0.9)] == [
+        4,
+        3,
+        3,
+        2,
+        1,
+    ]
+    edge = centres[:1] + torch.tensor([[0.29, 0.0], [0.31, 0.0]])
+    assert gans.covered(edge, centres, 0.1)[1] == 0.5  # three standard deviations
+
+
+def test_weights_begin_as_in_the_paper():
+    torch.manual_seed(0)
+    preset = gans.DCGAN["tutorial"]
+    for net in (gans.DCGANGenerator(**preset), gans.DCGANDiscriminator(**preset)):
+        for layer in net.requires_grad_(False).main:
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                assert abs(layer.weight.mean()) < 2e-3 and layer.weight.std() == pytest.approx(0.02, rel=0.1)
+            if isinstance(layer, nn.BatchNorm2d):
+                assert layer.weight.mean() == pytest.approx(1, abs=0.01) and layer.bias.abs().max() == 0
+                assert layer.weight.std() == pytest.approx(0.02, rel=0.3)
+
+
+def test_perceptrons_match_reference():
+    torch.manual_seed(0)
+    x = torch.randn(5, 2)
+    g, d = gans.MLPGenerator(latent=2, dim=3, hidden=4, depth=2), gans.MLPDiscriminator(dim=2, hidden=4, depth=2)
+    for net, activation, last in ((g, F.relu, 3), (d, lambda x: F.leaky_relu(x, 0.2), 1)):
+        layers = [m for m in net.main if isinstance(m, nn.Linear)]
+        assert [m.out_features for m in layers] == [4, 4, last]
+        expected = layers[2](activation(layers[1](activation(layers[0](x)))))
+        assert_close(net(x), expected if last == 3 else expected[:, 0])
+
+
 def test_modes_are_counted():
     centres = gans.ring(8)
     three = gans.around(centres[:3], 900, 0.1, random())
@@ -374,6 +424,26 @@ def test_update_matches_a_plain_loop():
         assert_close(p, q, rtol=1e-5, atol=1e-6)
 
 
+def test_penalised_update_matches_a_plain_loop():
+    """Noise, then mix and noise for each step of D; means of the losses over the steps."""
+    torch.manual_seed(0)
+    g, d = gans.MLPGenerator(latent=2, dim=2, hidden=8, depth=1), gans.MLPDiscriminator(dim=2, hidden=8, depth=1)
+    data, r, pair = torch.randn(8, 2, generator=random(3)), random(), gans.loss_pair("wasserstein")
+    settings = dict(latent=2, random=random(), d_steps=2, penalty=3.0)
+    frozen = SGD(g.parameters(), 0.0), SGD(d.parameters(), 0.0)
+    metrics = gans.adversarial_update(g, d, *frozen, pair, **settings)((data,))
+    losses = []
+    for x in data.split(4):
+        mix, z = torch.rand(4, generator=r), torch.randn(4, 2, generator=r)
+        at = (mix[:, None] * x + (1 - mix[:, None]) * g(z).detach()).requires_grad_()
+        (slope,) = torch.autograd.grad(d(at).sum(), at)
+        losses.append(d(g(z)).mean() - d(x).mean() + 3 * ((slope.norm(dim=1) - 1) ** 2).mean())
+    total, count = metrics["discriminator loss"]
+    assert_close(total / count, torch.stack(losses).mean())
+    total, count = metrics["generator loss"]
+    assert_close(total / count, -d(g(torch.randn(4, 2, generator=r))).mean())
+
+
 def test_every_sample_of_a_batch_is_used():
     seen = []
 
@@ -408,6 +478,10 @@ def test_condition_reaches_both_players():
     zero, one = torch.zeros(2).long(), torch.ones(2).long()
     g.eval(), d.eval()
     assert not torch.equal(g(z, zero), g(z, one)) and not torch.equal(d(x, zero), d(x, one))
+    told = torch.tensor([[0.0, 1, 0], [0, 0, 1]])
+    assert torch.equal(g(z, torch.tensor([1, 2])), g.net(torch.cat([z, told], 1)))
+    maps = told[:, :, None, None].expand(2, 3, 8, 8)
+    assert torch.equal(d(x, torch.tensor([1, 2])), d.net(torch.cat([x, maps], 1)))
 
 
 RULES = {

@@ -352,6 +352,9 @@ def test_dropout_acts_on_the_weights_and_only_in_training():
         torch.manual_seed(0)
         assert not torch.equal(layer(x), layer(x))
         close(layer.eval()(x), build()(x))
+    q, k = noise(1, 4, 5, 4), noise(1, 2, 5, 4, seed=1)
+    for fused in (True, False):  # of shared heads too
+        assert (attend(q, k, k, dropout=0.5, fused=fused) - attend(q, k, k)).abs().max() > 1e-3
     ones = torch.ones(1, 1, 20, 20, dtype=torch.float64)
     torch.manual_seed(0)
     out = attend(ones, ones, torch.eye(20, dtype=torch.float64)[None, None], dropout=0.5, fused=False)

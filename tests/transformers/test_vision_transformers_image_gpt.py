@@ -1,7 +1,10 @@
 """Image GPT against transformers, and that it looks at nothing which it has to guess."""
 
 import math
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,12 +38,12 @@ def theirs(**options) -> ImageGPTForCausalImageModeling:
     return ImageGPTForCausalImageModeling(ImageGPTConfig(**words, use_cache=False))
 
 
-@pytest.mark.parametrize("builder, millions", [(igpt_s, 76), (igpt_m, 455), (igpt_l, 1362)])
-def test_parameter_count(builder, millions):
-    """The paper's figures, and to the last one transformers'."""
+@pytest.mark.parametrize("builder, millions, heads", [(igpt_s, 76, 8), (igpt_m, 455, 8), (igpt_l, 1362, 16)])
+def test_parameter_count(builder, millions, heads):
+    """The paper's figures, and to the last one transformers'; the heads are those of the published networks."""
     with torch.device("meta"):
         ours = builder()
-        heads = ours.decoder.layers[0].self_attn.heads
+        assert {block.self_attn.heads for block in ours.decoder.layers} == {heads}
         d, depth = ours.head.in_features, len(ours.decoder.layers)
         reference = theirs(n_layer=depth, n_embd=d, n_head=heads, n_positions=1024, vocab_size=513)
     count = sum(p.numel() for p in ours.parameters())
@@ -57,6 +60,19 @@ def test_matches_reference():
     begun = torch.cat([torch.full((3, 1), 5), pixels[:, :-1]], 1)
     expected = reference(input_ids=begun).logits
     compare(ours(pixels), expected, ours, reference, renamed=from_transformers)
+
+
+def test_first_weights_are_those_of_gpt_2():
+    """0.02 everywhere, less by √(2 · depth) in the two layers of a block that add to the residual path, none in the head."""
+    torch.manual_seed(0)
+    network = ImageGPT(colours=99, context=64, dim=64, depth=8, heads=2)
+    assert not network.head.weight.any()
+    for name, p in network.named_parameters():
+        small_ones = name.endswith(("out_proj.weight", "linear2.weight"))
+        if p.ndim == 2 and p.any():
+            assert p.std().item() == pytest.approx(0.02 / 4 if small_ones else 0.02, rel=0.1), name
+        if name.endswith("bias"):
+            assert not p.any(), name
 
 
 def test_features_match_reference():
@@ -132,16 +148,24 @@ def test_completions_follow_the_probabilities(temperature):
 
 def test_masked_loss_is_one_function_however_it_runs():
     """One graph, in which nothing is waited for; it stops with the same words where nothing is hidden."""
-    network, pixels, hidden = small(), draw(3, 9), draw(3, 9, seed=1) == 0
-
-    def loss(hidden):
-        return masked_loss(network.fill_in(pixels, hidden), pixels, hidden)
-
-    with unchecked():
-        compiled = torch.compile(loss, backend="eager", fullgraph=True)
-        close(compiled(hidden), loss(hidden))
-        with pytest.raises(RuntimeError, match="no pixel is hidden, so there is nothing to guess"):
-            compiled(hidden & False)
+    code = """
+import torch
+from helpers.transformers.vision_transformers import ImageGPT, masked_loss
+network = ImageGPT(colours=5, context=9, dim=8, depth=1, heads=2)
+torch.nn.init.normal_(network.head.weight)
+pixels, hidden = torch.randint(0, 5, (3, 9)), torch.rand(3, 9) < 0.4
+def loss(hidden):
+    return masked_loss(network.fill_in(pixels, hidden), pixels, hidden)
+compiled = torch.compile(loss, backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(hidden), loss(hidden))
+try:
+    compiled(hidden & False)
+except RuntimeError as error:
+    assert "no pixel is hidden, so there is nothing to guess: hide some" in str(error)
+else:
+    raise AssertionError("nothing was hidden, and nothing was said")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("temperature", [1e-40, 1e-320, 0.0])

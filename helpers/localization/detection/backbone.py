@@ -139,8 +139,13 @@ def pretrain(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Classifier(trunk, classes=classes).to(images.device)
-    optimizer = AdamW(model.parameters(), rate, weight_decay=0.01)
+        model = Classifier(trunk, classes=classes)
+    layout = torch.channels_last
+    model = model.to(images.device, memory_format=layout)
+    images = images.contiguous(memory_format=layout)
+    optimizer = AdamW(
+        model.parameters(), rate, weight_decay=0.01, fused=True
+    )
     update = gradient_update(model.train(), optimizer, classification_loss)
     update = scheduled(update, optimizer, cosine_decay(steps))
     data = batches(images, labels, batch_size=batch_size, generator=generator)

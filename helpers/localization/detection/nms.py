@@ -91,11 +91,14 @@ def _nms(
     rest = _Boxes.of(boxes, groups)[order]
     threshold = _floor(threshold, rest.corners.dtype)
     kept = [order[:0]]
+    size = BLOCK[kind]
     while len(order):
-        block = rest[: BLOCK[kind]]
+        if len(order) <= 2 * size:  # the last, all in one
+            size = len(order)
+        block = rest[:size]
         stay = _settle(_overlap(block, block, threshold))
-        kept.append(order[: BLOCK[kind]][stay])
-        winners, rest = block[stay], rest[BLOCK[kind] :]
+        kept.append(order[:size][stay])
+        winners, rest = block[stay], rest[size:]
         width = max(PAIRS[kind] // len(kept[-1]), 1)
         struck = [
             _overlap(winners, rest[i : i + width], threshold).any(0)
@@ -104,7 +107,7 @@ def _nms(
         if not struck:
             break
         (left,) = torch.where(~torch.cat(struck))
-        order, rest = order[BLOCK[kind] :][left], rest[left]
+        order, rest = order[size:][left], rest[left]
     return torch.cat(kept)
 
 

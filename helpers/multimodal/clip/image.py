@@ -82,9 +82,10 @@ class ModifiedResNet(nn.Module):
     `depths` counts the blocks of each stage, `width` the channels of the
     stem; each stage but the first halves the side and doubles the width,
     and the stem divides the side by 4, by the one convolution of stride 2
-    and by a mean. Images have `image` pixels on a side; `features` is the width of what comes out.
-    Raises `ValueError` for a side that the stages cannot divide, for no
-    stage or an odd width, and for images of another side.
+    and by a mean. Images have `image` pixels on a side; `features` is the
+    width of what comes out. Raises `ValueError` for a side that the
+    stages cannot divide, for no stage or an odd width, and for images of
+    another side.
     """
 
     def __init__(

@@ -252,6 +252,7 @@ class Swin(nn.Module):
                 f"survival = {survival}: a share above 0, 1 to keep all"
             )
         check_patch(patch, patch)
+        check_windows(dim, heads[0], window, 0)
         self.patch = patch
         conv = nn.Conv2d(channels, dim, patch, patch)
         self.features = nn.Sequential(
