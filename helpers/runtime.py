@@ -15,10 +15,11 @@ def seed_everything(seed: int) -> torch.Generator:
     """Seed Python, NumPy and torch, ask torch for deterministic algorithms, and return a CPU generator with that seed.
 
     Give the generator to whatever draws at random, so that a cell's numbers do not depend on the cells before it.
-    Raises `ValueError` for a seed outside 0 … 2³² - 1, the range that NumPy takes.
+    Raises `ValueError` for a seed that is no whole number within 0 … 2³² - 1, the range that NumPy takes.
     """
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed = {seed}: a seed lies between 0 and 2**32 - 1")
+    if not 0 <= seed < 2**32 or seed != int(seed):
+        raise ValueError(f"seed = {seed}: a seed is a whole number and lies between 0 and 2**32 - 1")
+    seed = int(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     random.seed(seed)
     np.random.seed(seed)
@@ -31,12 +32,16 @@ def seed_everything(seed: int) -> torch.Generator:
 def pick_device(name: str | None = None) -> torch.device:
     """The device called `name`; without a name the GPU of this process when there is one, else the CPU.
 
-    Under `torchrun` each process takes the GPU of its local rank. Raises `ValueError` for a GPU that is not there.
+    Under `torchrun` each process takes the GPU of its local rank. Raises `ValueError` for a GPU that is not there, and
+    for a name that torch does not know.
     """
     gpus = torch.cuda.device_count()
     if name is None:
         name = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r}: torch knows no such name; 'cpu', 'cuda' or 'cuda:1' would do") from error
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ValueError(f"device {name!r}: this machine has {gpus} CUDA devices; pick_device('cpu') always works")
     return device

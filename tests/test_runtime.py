@@ -21,6 +21,12 @@ def test_seed_fixes_every_generator():
     assert torch.are_deterministic_algorithms_enabled() and not torch.utils.deterministic.fill_uninitialized_memory
 
 
+@pytest.mark.parametrize("name", ["gpu", "cuda:one", ""])
+def test_device_without_a_sensible_name(name):
+    with pytest.raises(ValueError, match=f"device '{name}': torch knows no such name; 'cpu', 'cuda' or 'cuda:1'"):
+        pick_device(name)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_seed_out_of_range_is_named(seed):
     with pytest.raises(ValueError, match=f"seed = {seed}: .*between 0 and"):

@@ -12,7 +12,7 @@ class Batches:
 
     Each batch is a tuple with one slice of each tensor, on the tensors' device. The order is drawn by a CPU generator,
     so that all devices see the same one. The last batch of an epoch is short when `batch_size` does not divide the
-    number of samples; `drop_last` leaves it out.
+    number of samples; `drop_last` leaves it out. Batches of images with channels last have them last too.
 
     Data-parallel processes pass their `rank`, the `world_size` and generators of one seed: each gets its equal
     part of every batch, and the parts in order of rank are the batch that a single process would see.
@@ -95,15 +95,19 @@ class Batches:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`, with any batch size and number of ranks.
 
-        The generator is set back too, for everything that draws from it. Raises `ValueError` when the state belongs to
-        data of another size.
+        The generator is set back too, for everything that draws from it. Raises `ValueError`, and changes nothing, when
+        the state belongs to data of another size or is none of a stream.
         """
-        if len(state["order"]) not in (0, self.samples):
-            raise ValueError(f"the state orders {len(state['order'])} samples, these tensors hold {self.samples}")
+        order, position, epochs = state["order"], state["position"], state["epochs"]
+        if len(order) not in (0, self.samples):
+            raise ValueError(f"the state orders {len(order)} samples, these tensors hold {self.samples}")
+        if not torch.equal(order.sort().values.cpu(), torch.arange(len(order))):
+            raise ValueError(f"the state's order names samples twice: it is no order of 0 to {len(order) - 1}")
+        if not 0 <= position <= len(order) or epochs < 0:
+            raise ValueError(f"position = {position} of {len(order)} samples, epochs = {epochs}: no state of a stream")
         self.generator.set_state(state["generator"].cpu())
-        self.order = state["order"].to(self.tensors[0].device)
-        self.position = state["position"]
-        self.epochs = state["epochs"]
+        self.order = order.to(self.tensors[0].device)
+        self.position, self.epochs = position, epochs
 
     def _epoch_is_over(self) -> bool:
         return len(self.order) - self.position < (self.batch_size if self.drop_last else 1)
@@ -133,10 +137,13 @@ def once(*tensors: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
     return (tuple(tensor[i : i + batch_size] for tensor in tensors) for i in range(0, samples, batch_size))
 
 
-def _samples(tensors: tuple[Tensor, ...], batch_size: int) -> int:
+def _samples(tensors: tuple, batch_size: int | float) -> int:
     """The number of samples, after a check that `tensors` can be cut into batches together."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size = {batch_size}: a batch holds at least 1 sample")
+    if not batch_size >= 1 or batch_size != int(batch_size):
+        raise ValueError(f"batch_size = {batch_size}: a batch holds a whole number of samples, at least 1")
+    for thing in tensors:
+        if not isinstance(thing, Tensor):
+            raise ValueError(f"a {type(thing).__name__} among the tensors: give tensors, as set.images and set.labels")
     lengths = [len(tensor) if tensor.ndim else None for tensor in tensors]
     if not lengths or None in lengths or len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"tensors of lengths {lengths}: give one or more, of one length above 0 in the first axis")

@@ -4,6 +4,7 @@ Addresses and MD5 sums are those of torchvision's classes, so there is one list 
 with the next torchvision.
 """
 
+import errno
 import hashlib
 import os
 import urllib.error
@@ -56,6 +57,8 @@ VOC_CLASSES = (
 )
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 18  # bytes
+# What the file system refuses: no other address, and no better connection, helps.
+LOCAL = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 
 _received = 0
 
@@ -104,13 +107,17 @@ def voc_boxes(
     """Boxes, labels and the marks "difficult" of one target of `load("voc2007")`.
 
     Boxes are (x1, y1, x2, y2) in pixels, from the upper left edge of the first to the lower right edge of the last: VOC
-    counts pixels from 1 and includes both ends. Labels index `VOC_CLASSES`.
+    counts pixels from 1 and includes both ends. Labels index `VOC_CLASSES`. Without the mark an object is not difficult.
+    Raises `ValueError` for a class that VOC does not have.
     """
-    things = annotation["annotation"]["object"]
+    things = annotation["annotation"].get("object", [])
+    for thing in things:
+        if thing["name"] not in VOC_CLASSES:
+            raise ValueError(f"an object is a {thing['name']!r}: VOC has {', '.join(VOC_CLASSES)}")
     corners = [[float(thing["bndbox"][key]) for key in ("xmin", "ymin", "xmax", "ymax")] for thing in things]
     boxes = torch.tensor(corners).reshape(-1, 4) - torch.tensor([1.0, 1.0, 0.0, 0.0])
     labels = torch.tensor([VOC_CLASSES.index(thing["name"]) for thing in things], dtype=torch.long)
-    return boxes, labels, torch.tensor([thing["difficult"] == "1" for thing in things], dtype=torch.bool)
+    return boxes, labels, torch.tensor([thing.get("difficult") == "1" for thing in things], dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -193,14 +200,23 @@ def provide(file: File, folder: Path, name: str, download: bool = True) -> Path:
     note = path.with_name(path.name + ".unpacked")
     if file.unpack and note.exists() and note.read_text() == file.checksum:
         return path
-    if not (path.exists() and _is(path, file.checksum)):  # a reader may have put it there
+    if not (path.is_file() and _is(path, file.checksum)):  # a reader may have put it there
         missing = f"{name} is not in {_tilde(folder)}"
         remedy = f"put {path.name} into {_tilde(path.parent)}"
+        if path.exists():
+            what = f"{_size(path):,} bytes, {_sum(path, file.checksum)}" if path.is_file() else "a folder"
+            wanted = file.checksum.removeprefix("sha256:")
+            missing = f"{name}: {_tilde(path)} ({what}) differs from the published file ({wanted})"
+            remedy = f"put that one into {_tilde(path.parent)} in its place"
         if not download:
             raise DataUnavailable(f"{missing}: allow download=True, or {remedy}")
         try:
             fetch(*file.urls, path=path, md5=file.checksum)
         except OSError as error:
+            if error.errno in LOCAL:
+                raise DataUnavailable(
+                    f"{missing} and cannot be written there: {error}. Make room, or name another folder in DLE_DATA"
+                ) from error
             raise DataUnavailable(f"{missing} and could not be downloaded: {error}. Connect, or {remedy}") from error
     if file.unpack:
         from torchvision.datasets.utils import extract_archive
@@ -229,6 +245,8 @@ def fetch(*urls: str, path: Path, md5: str) -> None:
                 part.replace(path)
                 return
             except (OSError, HTTPException) as error:
+                if getattr(error, "errno", None) in LOCAL:
+                    raise
                 reasons[url] = f"{url}: {error}"
     raise OSError("; ".join(reasons.values()))
 

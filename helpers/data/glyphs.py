@@ -89,9 +89,9 @@ def glyphs(
     """
     fonts = tuple(FONTS) if fonts is None else tuple(fonts)
     _check(characters, fonts, size)
-    if n < 1:
+    if not n >= 1:
         raise ValueError(f"n = {n}: a set holds at least 1 glyph")
-    if distortion < 0:
+    if not 0 <= distortion < math.inf:
         raise ValueError(f"distortion = {distortion}: 0 leaves the glyphs as the font has them, 1 is the usual amount")
     generator = torch.Generator().manual_seed(seed)
     chance = torch.rand(n, 2 + len(RANGES) + 2 * GRID**2, generator=generator)  # row by row: a glyph each
@@ -120,10 +120,13 @@ def draw_glyphs(
     """Draw the glyphs that `labels` and `attributes` describe, as in `glyphs`: change one and see what it does.
 
     All tensors lie on the CPU. An attribute of `RANGES`, or "elastic", that is missing is zero; "font" must be there.
-    "bold" and "slanted" follow from the font and are not read. Values in 0 … 1, antialiased.
+    "bold" and "slanted" follow from the font and are not read. Values in 0 … 1, antialiased. Raises `ValueError` for
+    labels and fonts that are no position in `characters` and `fonts`, for other attributes, and for values that are not
+    finite or not one per glyph.
     """
     fonts = tuple(FONTS) if fonts is None else tuple(fonts)
     _check(characters, fonts, size)
+    _check_attributes(labels, attributes, len(characters), len(fonts))
     fields = _fields(characters, fonts)
     chosen = labels * len(fonts) + attributes["font"]
     none = torch.zeros(len(labels))
@@ -199,3 +202,20 @@ def _check(characters: str, fonts: tuple[str, ...], size: int) -> None:
         raise ValueError(f"fonts {unknown or '()'} are not there: choose one or more of {', '.join(FONTS)}")
     if size < 8:
         raise ValueError(f"size = {size}: a glyph can be read from 8 pixels on")
+
+
+def _check_attributes(labels: Tensor, attributes: Mapping[str, Tensor], characters: int, fonts: int) -> None:
+    """Refuse what `draw_glyphs` would draw as something else, or leave out."""
+    known = {"font", "bold", "slanted", "elastic", *RANGES}
+    if "font" not in attributes or not attributes.keys() <= known:
+        raise ValueError(f"attributes {', '.join(attributes)}: font must be there, and may {', '.join(sorted(known))}")
+    for name, values, count in (("labels", labels, characters), ("font", attributes["font"], fonts)):
+        if len(values) and not 0 <= int(values.min()) <= int(values.max()) < count:
+            raise ValueError(
+                f"{name} reach from {int(values.min())} to {int(values.max())}: there are 0 to {count - 1}"
+            )
+    for name, values in attributes.items():
+        if len(values) != len(labels) or not bool(values.isfinite().all()):
+            raise ValueError(
+                f"attribute {name!r} of shape {list(values.shape)}: a finite value for each of {len(labels)}"
+            )

@@ -49,20 +49,35 @@ class ImageSet:
         return self._map(lambda tensor: tensor.to(device))
 
     def subset(self, indices: Tensor | slice) -> "ImageSet":
-        """The images that `indices` picks: positions, a mask of booleans, or a slice."""
-        if isinstance(indices, Tensor):
-            indices = indices.to(self.images.device)
+        """The images that `indices` picks: positions, a mask of booleans, or a slice.
+
+        Raises `ValueError` for a mask of another length, for positions beyond the set, and for what is none of these.
+        """
+        if not isinstance(indices, slice):
+            indices = torch.as_tensor(indices, device=self.images.device)
+            kind, n = indices.dtype, len(self)
+            whole = not kind.is_floating_point and not kind.is_complex
+            if indices.ndim != 1 or not whole or (kind == torch.bool and len(indices) != n):
+                raise ValueError(f"indices are {_form(indices)}: give positions, {n} booleans, or a slice")
+            if kind != torch.bool and len(indices) and not -n <= int(indices.min()) <= int(indices.max()) < n:
+                reach = f"from {int(indices.min())} to {int(indices.max())}"
+                raise ValueError(f"indices reach {reach}: the set has the images 0 to {n - 1}")
         return self._map(lambda tensor: tensor[indices])
 
     def split(self, *fractions: float, generator: torch.Generator) -> tuple["ImageSet", ...]:
         """Shuffle once and cut into disjoint parts, one for each fraction of the whole; a rest is left out.
 
-        Raises `ValueError` for a fraction outside 0 … 1 or a sum above one.
+        Raises `ValueError` for a fraction outside 0 … 1, a sum above one, and a fraction above 0 that gets no image.
         """
-        if not fractions or min(fractions) < 0 or sum(fractions) > 1 + 1e-9:
+        if not fractions or not all(0 <= f <= 1 for f in fractions) or sum(fractions) > 1 + 1e-9:
             raise ValueError(f"fractions {fractions}: name one or more shares in 0 … 1 that sum to one at the most")
+        if generator.device.type != "cpu":
+            raise ValueError(f"generator on {generator.device}: the order is drawn on the CPU, pass torch.Generator()")
         n = len(self)
         cuts = [round(n * sum(fractions[:i])) for i in range(len(fractions) + 1)]
+        for fraction, start, stop in zip(fractions, cuts, cuts[1:]):
+            if n and fraction > 0 and start == stop:
+                raise ValueError(f"fraction {fraction} of {n} images is less than one: ask for more")
         order = torch.randperm(n, generator=generator)
         return tuple(self.subset(order[start:stop]) for start, stop in zip(cuts, cuts[1:], strict=False))
 

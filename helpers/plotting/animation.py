@@ -49,6 +49,8 @@ def animate(
     """
     if not fps > 0:
         raise ValueError(f"fps = {fps}: frames per second are positive")
+    if not hold >= 0:
+        raise ValueError(f"hold = {hold}: the seconds on the last frame are 0 or more")
     pictures = [_picture(draw(frame)) for frame in frames]
     if not pictures:
         raise ValueError("there is no frame to draw: frames is empty")

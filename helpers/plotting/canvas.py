@@ -1,5 +1,6 @@
 """Between tensors and matplotlib: arrays out of tensors, axes that exist or are made."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 
 Number = float | int
 Range = tuple[Number, Number]
+Labels = Sequence[object] | Shaped[Tensor, "_"] | np.ndarray  # a data set and a detector give tensors
 
 
-def array(tensor: Shaped[Tensor, "..."]) -> np.ndarray:
+def array(tensor: Shaped[Tensor, "..."] | np.ndarray) -> np.ndarray:
     """The values of a tensor of any device: float32 or float64 for floats, int64 for integers and booleans."""
-    tensor = tensor.detach().cpu()
+    tensor = torch.as_tensor(tensor).detach().cpu()
     if tensor.is_complex():
         raise TypeError(f"dtype {tensor.dtype}: draw the real part, the modulus or the phase of a complex tensor")
     if not tensor.is_floating_point():
@@ -50,6 +52,14 @@ def limits_of(values: np.ndarray, limits: Range | None) -> Range:
     if not limits[0] < limits[1]:
         raise ValueError(f"limits = {limits}: the first is the smaller one")
     return limits
+
+
+def words(labels: Labels | None) -> list[str] | None:
+    """Labels as they are written: 3 for an entry tensor(3), whatever holds the labels; None stays."""
+    if labels is None:
+        return None
+    plain = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
+    return [str(label.item() if isinstance(label, Tensor | np.generic) else label) for label in plain]
 
 
 def check_count(name: str, items: object, expected: int, what: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from helpers.plotting.canvas import Number, Range, array, axes, check_count, inches, limits_of
+from helpers.plotting.canvas import Labels, Number, Range, array, axes, check_count, inches, limits_of, words
 from helpers.plotting.style import COLOURS, INK, WIDTH, ink_on
 
 if TYPE_CHECKING:
@@ -30,10 +30,14 @@ def curves(
     side ("std"); the legend says which. `x` = None counts from 0. Where a seed is not finite the curve has a gap.
     """
     named = y if isinstance(y, Mapping) else {"": y}
+    if not named:
+        raise ValueError("y has no curve: give one at least")
     ax = axes(ax)
     counts = set()
     for name, runs in named.items():
         runs = np.atleast_2d(array(runs)).astype(float)
+        if runs.ndim > 2:
+            raise ValueError(f"y {name!r} has shape {list(runs.shape)}: y is [t] or [seeds, t]")
         steps = np.arange(runs.shape[1]) if x is None else array(torch.as_tensor(x))
         if len(steps) != runs.shape[1]:
             raise ValueError(f"x has {len(steps)} values and y {name!r} {runs.shape[1]}: y is [t] or [seeds, t]")
@@ -59,8 +63,8 @@ def curves(
 def heat_map(
     matrix: Shaped[Tensor, "rows columns"],
     *,
-    rows: Sequence[object] | None = None,
-    columns: Sequence[object] | None = None,
+    rows: Labels | None = None,
+    columns: Labels | None = None,
     limits: Range | None = None,
     diverging: bool = False,
     digits: int = 2,
@@ -77,7 +81,10 @@ def heat_map(
     from matplotlib.colors import Normalize
 
     cells = array(matrix)
+    if cells.ndim != 2:
+        raise ValueError(f"matrix of shape {cells.shape}: it has rows and columns")
     n, m = cells.shape
+    rows, columns = words(rows), words(columns)
     if n == 0 or m == 0:
         raise ValueError(f"matrix of shape {(n, m)}: there is no cell to show")
     check_count("names in rows", rows, n, "rows")
@@ -99,7 +106,7 @@ def heat_map(
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
 
-    texts = [[f"{v:,}" if cells.dtype.kind == "i" else f"{v:.{digits}f}" for v in row] for row in cells.tolist()]
+    texts = [[f"{v:,}" if cells.dtype.kind == "i" else f"{v:z.{digits}f}" for v in row] for row in cells.tolist()]
     width, height = inches(ax)
     side = cell if made and not long else min(width / m, height / n)
     size = min(10.0, 72 * 0.9 * side / (0.62 * max(len(text) for row in texts for text in row)))
@@ -114,12 +121,12 @@ def heat_map(
         bar.outline.set_visible(False)
     for axis, count, names in ((ax.xaxis, m, columns), (ax.yaxis, n, rows)):
         if names is not None:
-            axis.set_ticks(range(count), list(map(str, names)))
+            axis.set_ticks(range(count), names)
         elif count <= 12:
             axis.set_ticks(range(count))
         else:
             axis.get_major_locator().set_params(integer=True)
-    if columns is not None and max(len(str(name)) for name in columns) * 0.085 > side:
+    if columns is not None and max(map(len, columns)) * 0.085 > side:
         for label in ax.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
     return ax
@@ -145,6 +152,10 @@ def contours(
     for name, (low, high) in (("xlim", xlim), ("ylim", ylim)):
         if not low < high:
             raise ValueError(f"{name} = {(low, high)}: the first is the smaller one")
+    if levels < 2 or resolution < 2 or not power > 0:
+        raise ValueError(
+            f"levels = {levels}, resolution = {resolution}, power = {power}: at least 2, at least 2, and positive"
+        )
     x, y = torch.linspace(*xlim, resolution), torch.linspace(*ylim, resolution)
     with torch.no_grad():
         height = fn(torch.cartesian_prod(x, y))
@@ -180,6 +191,8 @@ def paths(
     drawn = bool(ax.collections or ax.lines or ax.images)
     frame = ax.get_xlim(), ax.get_ylim()
     for name, steps in trajectories.items():
+        if steps.ndim != 2 or steps.shape[-1] != 2:
+            raise ValueError(f"walk {name!r} of shape {list(steps.shape)}: a walk in the plane is [t 2]")
         x, y = array(steps).T
         (line,) = ax.plot(x, y, "o-", markersize=2.5, linewidth=1.4, label=name if isinstance(name, str) else None)
         ax.plot(x[:1], y[:1], "o", markersize=7, markerfacecolor="none", color=line.get_color())
@@ -210,6 +223,10 @@ def vector_field(
         raise ValueError(f"xlim = {xlim} and ylim = {ylim}: give both, or neither for the pixels of an image")
     if arrows < 1:
         raise ValueError(f"arrows = {arrows}: at least 1 is drawn along each axis")
+    if field.ndim != 3 or len(field) != 2:
+        raise ValueError(f"field of shape {list(field.shape)}: the components along x and y come first, [2 h w]")
+    if xlim is not None and (xlim[0] == xlim[1] or ylim[0] == ylim[1]):
+        raise ValueError(f"xlim = {xlim}, ylim = {ylim}: the two ends differ")
     u, v = array(field)
     h, w = u.shape
     stride = max(1, -(-max(h, w) // arrows))

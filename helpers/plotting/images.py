@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from helpers.plotting.canvas import Number, Range, array, axes, check_count, inches
+from helpers.plotting.canvas import Labels, Number, Range, array, axes, check_count, inches, limits_of, words
 from helpers.plotting.style import COLOURS, INK, WIDTH, ink_on
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ Image = Shaped[Tensor, "c h w"] | Shaped[Tensor, "h w"]
 
 def image_grid(
     images: Shaped[Tensor, "n c h w"] | Shaped[Tensor, "n h w"],
-    labels: Sequence[object] | None = None,
+    labels: Labels | None = None,
     columns: int = 8,
     *,
-    rows: Sequence[str] | None = None,
+    rows: Labels | None = None,
     limits: Range | None = (0.0, 1.0),
     width: Number | None = None,
     ax: "matplotlib.axes.Axes | None" = None,
@@ -34,11 +34,16 @@ def image_grid(
     to 255 by themselves. `width` in inches; by default up to a page. One unit of the axes is a pixel, and the first
     image covers (0, 0) to (w, h), so that `boxes` and `masks` fit a grid of one image.
     """
-    if columns < 1:
+    if not columns >= 1:
         raise ValueError(f"columns = {columns}: a grid has at least 1")
     if len(images) == 0:
-        raise ValueError(f"images of shape {tuple(images.shape)}: there is no image to show")
+        raise ValueError("images: there is no image to show")
+    labels, rows = words(labels), words(rows)
     pixels = [_pixels(image, limits) for image in images]
+    if sizes := {image.shape[:2] for image in pixels[1:]} - {pixels[0].shape[:2]}:
+        raise ValueError(
+            f"images of {pixels[0].shape[:2]} and {sizes.pop()} pixels: a grid takes one size, resize them"
+        )
     columns = min(columns, len(pixels))
     lines = math.ceil(len(pixels) / columns)
     check_count("labels", labels, len(pixels), "images")
@@ -55,13 +60,13 @@ def image_grid(
     ax.set(xlim=(-0.01 * w, across + 0.01 * w), ylim=(down - above + 0.01 * h, -above - 0.01 * h), aspect="equal")
     ax.set_axis_off()
 
-    longest = max(len(str(label)) for label in labels) if labels else 1
+    longest = max(map(len, labels or ["1"]))
     size = min(10.0, max(6.5, 72 * (w + gap) / inch / (0.58 * max(longest, 1))))
     for index, image in enumerate(pixels):
         x, y = (index % columns) * (w + gap), (index // columns) * (h + gap + above)
         _show(ax, image, x, y)
         if labels is not None:
-            ax.text(x + w / 2, y - 0.04 * inch, str(labels[index]), ha="center", va="bottom", color=INK, size=size)
+            ax.text(x + w / 2, y - 0.04 * inch, labels[index], ha="center", va="bottom", color=INK, size=size)
     for line, name in enumerate(rows or ()):
         y = line * (h + gap + above) + h / 2
         ax.text(-0.08 * inch, y, name, ha="right", va="center", color=INK, size=10)
@@ -71,7 +76,7 @@ def image_grid(
 def boxes(
     target: "matplotlib.axes.Axes | Image",
     boxes: Shaped[Tensor, "n 4"],
-    labels: Sequence[object] | None = None,
+    labels: Labels | None = None,
     scores: Float[Tensor, "n"] | Sequence[Number] | None = None,
     *,
     colour: str | None = None,
@@ -83,32 +88,32 @@ def boxes(
     """
     from matplotlib.patches import Rectangle
 
-    corners = array(boxes)
+    corners, labels = array(boxes), words(labels)
     check_count("labels", labels, len(corners), "boxes")
     check_count("scores", scores, len(corners), "boxes")
     for corner in corners.tolist():
         if not (corner[2] >= corner[0] and corner[3] >= corner[1]):
             raise ValueError(f"box {corner}: boxes are (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, not (x, y, w, h)")
     ax = _canvas(target, limits)
-    names = list(dict.fromkeys(map(str, labels or ())))
+    names = list(dict.fromkeys(labels or ()))
     for index, (x1, y1, x2, y2) in enumerate(corners.tolist()):
-        name = "" if labels is None else str(labels[index])
+        name = "" if labels is None else labels[index]
         edge = colour or COLOURS[names.index(name) % len(COLOURS) if names else 1]
         frame = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=edge, linewidth=2)
         frame.set_path_effects(_halo(3))
         ax.add_patch(frame)
-        words = [name] if name else []
+        text = [name] if name else []
         if scores is not None:
-            words.append(f"{float(scores[index]):.2f}")
-        if words:
-            _tag(ax, x1, y1, " ".join(words), edge, va="bottom")
+            text.append(f"{float(scores[index]):.2f}")
+        if text:
+            _tag(ax, x1, y1, " ".join(text), edge, va="bottom")
     return ax
 
 
 def masks(
     target: "matplotlib.axes.Axes | Image",
     masks: Shaped[Tensor, "n h w"],
-    labels: Sequence[object] | None = None,
+    labels: Labels | None = None,
     *,
     opacity: Number = 0.5,
     limits: Range | None = (0.0, 1.0),
@@ -119,7 +124,7 @@ def masks(
     """
     from matplotlib.colors import to_rgb
 
-    weight = array(masks).astype(float)
+    weight, labels = array(masks).astype(float), words(labels)
     check_count("labels", labels, len(weight), "masks")
     if weight.size and not (weight.min() >= 0 and weight.max() <= 1):
         raise ValueError(f"masks from {weight.min():.3g} to {weight.max():.3g}: give probabilities, masks.sigmoid()")
@@ -139,7 +144,7 @@ def masks(
             ax.contour(x, y, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=1.5)
             if labels is not None:
                 row, column = np.argwhere(inside).mean(0)
-                _tag(ax, x[round(column) + 1], y[round(row) + 1], str(labels[index]), colour, ha="center", va="center")
+                _tag(ax, x[round(column) + 1], y[round(row) + 1], labels[index], colour, ha="center", va="center")
     return ax
 
 
@@ -178,7 +183,7 @@ def _pixels(image: Image, limits: Range | None) -> np.ndarray:
     values = array(image).astype(float)
     if image.dtype == torch.uint8:
         values, limits = values / 255, (0.0, 1.0)
-    low, high = (values.min(), values.max()) if limits is None else limits
+    low, high = (values.min(), values.max()) if limits is None else limits_of(values, limits)
     if not np.isfinite(values).all():
         raise ValueError(f"the image has {(~np.isfinite(values)).sum()} values that are not finite")
     slack = 1e-3 * (high - low)

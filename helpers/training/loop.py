@@ -1,6 +1,9 @@
 """The book's one training loop: an update is a function from a batch to metrics, and `fit` repeats it."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -27,13 +30,16 @@ def gradient_update(
 
     `loss` returns the mean over the batch, or that mean and metrics.
     The update returns the metrics and "loss", counted in samples. It
-    raises `ValueError` when the model is in evaluation mode.
+    raises `ValueError` when the model is in evaluation mode, when the
+    batch or the loss is not of that form, and for an optimizer that
+    must have a closure.
     """
 
     def update(batch: Batch) -> Metrics:
         check_training(model)
+        check_step(optimizer)
         optimizer.zero_grad()
-        value, metrics = measured(loss, model, batch)
+        value, metrics = mean_loss(loss, model, batch)
         value.backward()
         optimizer.step()
         return metrics
@@ -57,16 +63,23 @@ def fit(
     After each `every` steps and the last one, what `evaluate()` returns
     is recorded as "validation …"; a mapping {"test": …} names other sets.
     Where the file of `checkpoint` exists already, training goes on from
-    there. Raises `ValueError` for numbers below 1 and when the batches
-    end, and `FloatingPointError` at a loss that is not finite (on a GPU
-    up to 50 steps later), unless `finite=False`.
+    there. Raises `ValueError` for numbers below 1, for `steps` that the
+    file has passed already and when the batches end, `TypeError` for an
+    update that returns no metrics, and `FloatingPointError` at a loss
+    that is not finite (on a GPU up to 50 steps later), unless
+    `finite=False`.
     """
     check_at_least_one(steps=steps, every=every)
+    if every is not None and not evaluate:
+        raise ValueError(f"every = {every} without evaluate: say what")
     if callable(evaluate):
         evaluate = {"validation": evaluate}
     history = History()
     if checkpoint is not None:
         checkpoint.resume(history=history, batches=batches)
+        if history.step > steps:
+            done = f"{checkpoint.path} is of step {history.step}"
+            raise ValueError(f"steps = {steps}: {done}, name another file")
     stream = iter(batches)
     with progress_line(steps, history.step, shown=progress) as show:
         for step in range(history.step + 1, steps + 1):
@@ -95,10 +108,13 @@ def evaluate(
     batch, or that and metrics. Meanwhile the model is in evaluation mode
     and records no gradients; then each module gets its own mode back.
     Several processes add up what each found in its own `batches`. Raises
-    `ValueError` for no batch at all and for a stream without end.
+    `ValueError` for no batch at all, for a stream without end, and for a
+    batch or a result of `measure` that is not of that form.
     """
     if hasattr(batches, "epoch"):
         raise ValueError("a stream without end: evaluate its .epoch()")
+    if isinstance(batches, cycle):
+        raise ValueError("a stream without end: evaluate a list of batches")
     model = unwrap(model)
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -115,15 +131,47 @@ def evaluate(
     return means(found)
 
 
-def measured(loss: Callable, model: nn.Module, batch: Batch) -> tuple[Tensor | None, Metrics]:
+def measured(loss: Callable, model: nn.Module, batch: Any) -> tuple[Tensor | None, Metrics]:
     """Call `loss`: the mean over the batch (None where it gives metrics only), and metrics with "loss" among them."""
+    count = samples(batch)
     result = loss(model, batch)
-    if isinstance(result, dict):
-        return None, result
-    value, metrics = result if isinstance(result, tuple) else (result, {})
+    if isinstance(result, Mapping):
+        return None, dict(result)
+    value, metrics = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
+    if not isinstance(value, Tensor) or value.ndim or not isinstance(metrics, Mapping):
+        raise ValueError(
+            f"the loss is {form(result)}: return the mean over the batch, a tensor without axes, or (mean, metrics)"
+        )
     wide = torch.promote_types(value.dtype, torch.float32)  # a sum in float16 may overflow
-    count = len(batch[0])
-    return value, {"loss": (value.detach().to(wide) * count, count)} | metrics
+    return value, {"loss": (value.detach().to(wide) * count, count)} | dict(metrics)
+
+
+def mean_loss(loss: Callable, model: nn.Module, batch: Any) -> tuple[Tensor, Metrics]:
+    """`measured` for training, which needs more than metrics."""
+    value, metrics = measured(loss, model, batch)
+    if value is None:
+        raise ValueError(f"the loss returns metrics alone ({', '.join(metrics)}): return (mean, metrics) to train")
+    return value, metrics
+
+
+def samples(batch: Any) -> int:
+    """How many samples a batch holds: the length of each of its columns."""
+    if isinstance(batch, Tensor | Mapping) or not isinstance(batch, Sequence) or not batch:
+        raise ValueError(f"a batch is {form(batch)}: it is a tuple of columns, (x,) or (x, y), a sample in each row")
+    lengths = {len(column) if getattr(column, "ndim", 1) else 0 for column in batch}
+    if len(lengths) > 1 or 0 in lengths:
+        columns = ", ".join(map(form, batch))
+        raise ValueError(f"a batch has the columns {columns}: the first axis of each counts the samples")
+    return lengths.pop()
+
+
+def form(thing: Any) -> str:
+    """What something is, for messages: a tensor by its shape, a tuple by its parts, anything else by its type."""
+    if isinstance(thing, Tensor):
+        return f"a tensor of shape {list(thing.shape)}"
+    if isinstance(thing, tuple) and thing:
+        return f"({', '.join(map(form, thing))})"
+    return f"of type {type(thing).__name__}"
 
 
 def means(found: dict[str, list]) -> dict[str, float]:
@@ -153,8 +201,26 @@ def check_training(model: nn.Module) -> None:
         raise ValueError("the model is in evaluation mode: call model.train() before training it")
 
 
-def check_at_least_one(**numbers: int | None) -> None:
-    """Refuse a number below 1, by name; None passes."""
+def check_step(optimizer: Optimizer) -> None:
+    """Refuse an optimizer whose step cannot do without a closure, such as torch's LBFGS."""
+    if needs_closure(type(optimizer)):
+        raise ValueError(
+            f"{type(optimizer).__name__}.step needs a closure that returns the loss: call it in an update of your own; "
+            "gradient_update is for methods that take the gradients as they are"
+        )
+
+
+@cache
+def needs_closure(kind: type[Optimizer]) -> bool:
+    """Whether `step` of this optimizer has an argument `closure` without a default."""
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def check_at_least_one(**numbers: float | int | None) -> None:
+    """Refuse a number below 1 or with a fraction, by name; None passes."""
     for name, number in numbers.items():
-        if number is not None and number < 1:
+        if number is not None and not number >= 1:  # also refuses NaN
             raise ValueError(f"{name} = {number}: it is at least 1")
+        if number is not None and number != int(number):
+            raise ValueError(f"{name} = {number}: it is a whole number")

@@ -4,8 +4,9 @@ The first update has step 0. Any function of that kind will do: `lambda step: co
 """
 
 from collections.abc import Callable
-from math import cos, pi
+from math import cos, inf, pi
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from helpers.training.history import Metrics
@@ -22,16 +23,19 @@ def constant() -> Schedule:
 def step_decay(every: int, factor: float = 0.1) -> Schedule:
     """Times `factor` after each `every` steps."""
     check_at_least_one(every=every)
+    check_not_negative(factor=factor)
     return lambda step: factor ** (step // every)
 
 
 def exponential_decay(factor: float) -> Schedule:
     """Times `factor` at each step: factorᵗ."""
+    check_not_negative(factor=factor)
     return lambda step: factor**step
 
 
 def inverse_time_decay(rate: float) -> Schedule:
     """1 / (1 + rate t)."""
+    check_not_negative(rate=rate)
     return lambda step: 1 / (1 + rate * step)
 
 
@@ -62,18 +66,33 @@ def scheduled(
 
     Records it (the first group's) as "learning rate". The step and the
     first rates are kept in the optimizer's groups, so that a checkpoint
-    of the optimizer holds them.
+    of the optimizer holds them. A rate that is a tensor is filled in
+    place, as compiled steps need it. Raises `ValueError` for a factor
+    below 0 or not finite.
     """
     for group in optimizer.param_groups:
-        group.setdefault("initial_lr", group["lr"])
+        group["initial_lr"] = float(group.get("initial_lr", group["lr"]))
         group["scheduled_steps"] = 0
 
     def update_at_rate(batch: Batch) -> Metrics:
         for group in optimizer.param_groups:
-            factor = schedule(group["scheduled_steps"])
-            group["lr"] = group["initial_lr"] * factor
+            step = group["scheduled_steps"]
+            factor = schedule(step)
+            check_not_negative(**{f"schedule({step})": factor})
+            rate = group["initial_lr"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
             group["scheduled_steps"] += 1
-        rate = optimizer.param_groups[0]["lr"]
-        return update(batch) | {"learning rate": (rate, 1)}
+        first = optimizer.param_groups[0]["initial_lr"] * factor
+        return update(batch) | {"learning rate": (first, 1)}
 
     return update_at_rate
+
+
+def check_not_negative(**numbers: float | int) -> None:
+    """Refuse a number that is negative or not finite, by name."""
+    for name, number in numbers.items():
+        if not 0 <= number < inf:
+            raise ValueError(f"{name} = {number}: a factor of the learning rate is a finite number, 0 or more")

@@ -3,13 +3,22 @@
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from helpers.training.distributed import unwrap
 from helpers.training.history import Metrics
-from helpers.training.loop import Batch, Loss, Update, check_at_least_one, check_training, measured
+from helpers.training.loop import (
+    Batch,
+    Loss,
+    Update,
+    check_at_least_one,
+    check_step,
+    check_training,
+    mean_loss,
+    samples,
+)
 
 
 def clipped(
@@ -24,14 +33,17 @@ def clipped(
     `norm` shortens the gradient of all parameters together to that
     length and records the length before as "gradient norm" (Pascanu et
     al. 2013, arXiv:1211.5063); `value` cuts every entry to ± value.
-    Raises `ValueError` unless exactly one of them is given, above 0.
+    Raises `ValueError` unless exactly one of them is given, above 0, and
+    for a step with a closure, which makes the gradient after this.
     """
     limits = [x for x in (norm, value) if x is not None]
-    if len(limits) != 1 or limits[0] <= 0:
+    if len(limits) != 1 or not limits[0] > 0:  # also refuses NaN
         raise ValueError(f"norm = {norm}, value = {value}: give one, above 0")
     norms: list = []
 
-    def clip(optimizer: Optimizer, *_) -> None:
+    def clip(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        if any(a is not None for a in (*args[1:], kwargs.get("closure"))):
+            raise ValueError("a step with a closure: clip within the closure")
         x = [p for group in optimizer.param_groups for p in group["params"]]
         if norm is None:
             clip_grad_value_(x, value)
@@ -69,7 +81,8 @@ def accumulated_update(
 
     def update(batch: Batch) -> Metrics:
         check_training(model)
-        count = len(batch[0])
+        check_step(optimizer)
+        count = samples(batch)
         if count < parts:
             raise ValueError(f"parts = {parts}: the batch has {count} samples")
         cuts = [i * count // parts for i in range(parts + 1)]
@@ -77,7 +90,7 @@ def accumulated_update(
         optimizer.zero_grad()
         for a, b in zip(cuts, cuts[1:]):
             part = tuple(column[a:b] for column in batch)
-            value, metrics = measured(loss, model, part)
+            value, metrics = mean_loss(loss, model, part)
             (value * ((b - a) / count)).backward()
             for name, (x, n) in metrics.items():
                 total, number = totals.get(name, (0, 0))
@@ -91,11 +104,16 @@ def accumulated_update(
 def autocast(loss: Loss, dtype: torch.dtype = torch.bfloat16) -> Loss:
     """Let `loss` compute where it may in a type of 16 bits (Micikevicius et al. 2018, arXiv:1710.03740).
 
-    Parameters and gradients keep theirs. float16 also needs `float16_update`.
+    Parameters and gradients keep theirs. float16 also needs `float16_update`. Raises `ValueError` for a type of other
+    than 16 bits, with which torch would only warn and compute as before.
     """
+    if dtype not in (torch.bfloat16, torch.float16):
+        raise ValueError(f"dtype = {dtype}: autocast computes in torch.bfloat16 or torch.float16")
 
     def loss_in_mixed_precision(model: nn.Module, batch: Batch):
-        with torch.autocast(batch[0].device.type, dtype):
+        device = next((column.device for column in batch if isinstance(column, Tensor)), None)
+        device = device or next(p.device for p in model.parameters())
+        with torch.autocast(device.type, dtype):
             return loss(model, batch)
 
     return loss_in_mixed_precision
@@ -110,14 +128,20 @@ def float16_update(
     """`gradient_update` in float16, whose smallest number is 6e-8.
 
     The loss is multiplied before `backward`, so that small gradients do
-    not become 0; a step whose gradient overflows is left out.
+    not become 0; a step whose gradient overflows is left out. Raises
+    `ValueError` for parameters of 16 bits.
     """
     loss = autocast(loss, torch.float16)
+    for name, p in model.named_parameters():
+        if p.requires_grad and p.itemsize < 4:
+            message = f"{name} is {p.dtype}: parameters stay float32"
+            raise ValueError(f"{message}, call model.float()")
 
     def update(batch: Batch) -> Metrics:
         check_training(model)
+        check_step(optimizer)
         optimizer.zero_grad()
-        value, metrics = measured(loss, model, batch)
+        value, metrics = mean_loss(loss, model, batch)
         scaler.scale(value).backward()
         scaler.unscale_(optimizer)
         scaler.step(optimizer)
@@ -138,12 +162,24 @@ def move_average(
     model: nn.Module,
     decay: float,
 ) -> None:
-    """average = decay · average + (1 - decay) · model; buffers are copied."""
+    """average = decay · average + (1 - decay) · model; buffers are copied.
+
+    Raises `ValueError` for a decay outside [0, 1), for models of other
+    shapes, and where 1 - decay is too small for the average's type.
+    """
+    check_decay(decay)
     model = unwrap(model)
-    for mine, theirs in zip(average.parameters(), model.parameters()):
-        mine.lerp_(theirs, 1 - decay)
-    for mine, theirs in zip(average.buffers(), model.buffers()):
-        mine.copy_(theirs)
+    mine, theirs = list(average.parameters()), list(model.parameters())
+    kept, new = list(average.buffers()), list(model.buffers())
+    check_alike(mine + kept, theirs + new)
+    for dtype in {p.dtype for p in mine}:
+        if 1 - decay < torch.finfo(dtype).eps / 2:
+            message = f"decay = {decay}: {dtype} loses such small steps"
+            raise ValueError(f"{message}, keep average_of(model.float())")
+    for a, b in zip(mine, theirs):
+        a.lerp_(b.to(a.dtype), 1 - decay)
+    for a, b in zip(kept, new):
+        a.copy_(b)
 
 
 def averaged(
@@ -158,8 +194,7 @@ def averaged(
     Evaluate it, sample from it and put it into the checkpoint like any
     model. Raises `ValueError` for a decay outside [0, 1).
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"decay = {decay}: it lies in [0, 1), like 0.999")
+    check_decay(decay)
 
     def update_and_average(batch: Batch) -> Metrics:
         metrics = update(batch)
@@ -167,3 +202,17 @@ def averaged(
         return metrics
 
     return update_and_average
+
+
+def check_decay(decay: float) -> None:
+    """Refuse a share of the past outside [0, 1)."""
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay = {decay}: it lies in [0, 1), like 0.999")
+
+
+def check_alike(average: list[Tensor], model: list[Tensor]) -> None:
+    """Refuse an average that was made of another model."""
+    mine, theirs = [list(t.shape) for t in average], [list(t.shape) for t in model]
+    if mine != theirs:
+        first = next((pair for pair in zip(mine, theirs) if pair[0] != pair[1]), (len(mine), len(theirs)))
+        raise ValueError(f"the average has {first[0]} where the model has {first[1]}: make it with average_of(model)")

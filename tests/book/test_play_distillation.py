@@ -77,6 +77,21 @@ def test_keys_turn_the_temperature_and_choose_the_digit(reader):
 
 
 @pytest.mark.browser
+def test_bars_and_sentence_say_the_same(reader):
+    """At T = 1 a bar of 0.6 % was labelled 1 while the sentence said less than 1 %."""
+    play = reader()
+    slider = play.page.locator("input[type=range]")
+    for press in ["Home", *["ArrowRight"] * 30]:
+        slider.press(press)
+        sentence = play.verdict()
+        (first, one), (second, other) = re.findall(r"the (\d) has ([^,.]*\d+ %)", sentence)
+        labels = [text.text_content() for text in play.page.locator(".play-shares text").all()][::2]
+        for digit, said in ((first, one), (second, other)):
+            words = {"": "less than 1 %", ">99": "more than 99 %"}
+            assert words.get(labels[int(digit)], f"{labels[int(digit)]} %") == said, sentence
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_fits_a_phone(reader, scheme):
     play = reader(width=390, color_scheme=scheme)

@@ -103,6 +103,11 @@ def test_weighted_layers_takes_the_longest_path():
 
     network = Fork().train()
     assert weighted_layers(network, (3, 4, 4)) == 3 and network.training
+    network.requires_grad_(False)
+    network.short.eval()
+    assert weighted_layers(network, (3, 4, 4)) == 3 and [m.training for m in (network, network.short)] == [True, False]
+    network.head = nn.Linear(4, 2, bias=False)
+    assert weighted_layers(network, (3, 4, 4)) == 3
     network.long = nn.Identity()
     network.short = nn.Conv2d(3, 3, 1)
     network.head = nn.Linear(3, 2)

@@ -340,6 +340,13 @@ def test_bad_input():
             densenet_small(depth=23, bottleneck=0)
         with pytest.raises(ValueError, match="columns = 0: at least 1"):
             fractalnet_small(columns=0)
+        for drop in (1.5, math.nan):
+            with pytest.raises(ValueError, match=rf"drop = {drop}: a probability lies in \[0, 1\]"):
+                fractalnet_small(drop=drop)
+            with pytest.raises(ValueError, match=rf"dropout = {drop}: it lies in \[0, 1\]"):
+                densenet_small(dropout=drop)
+        with pytest.raises(ValueError, match="compression = 0.0: above 0, up to 1"):
+            densenet_small(compression=0.0)
         with pytest.raises(ValueError, match="column 3: this net has columns 0 to 2"):
             fractalnet_small().column(3)
         with pytest.raises(ValueError, match="column -1: "):

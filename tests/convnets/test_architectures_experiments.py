@@ -36,6 +36,13 @@ def test_aliased_share_of_a_mixture():
     assert_close(aliased_share(centre, mixed, 2), torch.tensor([16 / 25]).double())
 
 
+def test_filters_that_do_not_respond_fold_nothing():
+    dead = torch.stack([torch.zeros(1, 3, 3), torch.full((1, 3, 3), 0.1)])
+    flat = torch.full((3, 1, 20, 20), 0.7)
+    assert aliased_share(dead, flat, 2).tolist() == [0, 0]
+    assert aliased_share(dead, flat.double().float() + 0.1 * wave(0.4, 20).float(), 2).tolist() == pytest.approx([0, 1])
+
+
 def test_shifted_moves_whole_images():
     images = torch.zeros(200, 1, 9, 7)
     images[:, :, 4, 3] = 1
@@ -110,6 +117,8 @@ def test_drawing_has_every_part_and_arrow():
     [
         (lambda: shifted(torch.zeros(1, 1, 4, 4), 4, torch.Generator()), "most = 4: the images measure 4x4"),
         (lambda: experiments.operation("sep7", 4), "kind = 'sep7': one of sep3, sep5"),
+        (lambda: aliased_share(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 4, 4), 0), "stride = 0: it is at least 1"),
+        (lambda: random_cell(0, torch.Generator()), "nodes = 0: a cell has at least 1"),
         (lambda: draw_block(plt.figure().gca(), {"a": (0, 0, "x")}, [("a", "b")]), "'b' is no part: a"),
     ],
 )

@@ -79,6 +79,15 @@ def test_bad_patterns_are_named(pattern, numbers, message):
 
 
 @pytest.mark.parametrize(
+    "options, message",
+    [(dict(kernel=4), "kernel = 4: only odd ones keep the size"), (dict(widths=()), "widths is empty: give one")],
+)
+def test_plans_that_would_not_keep_their_word_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        planned(layout("CONV-RELU-SOFTMAX"), **dict(classes=2, widths=(4,), hidden=3) | options)
+
+
+@pytest.mark.parametrize(
     "pattern, message",
     [
         ("CONV-RELU", "ends with its one SOFTMAX"),

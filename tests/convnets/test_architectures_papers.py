@@ -96,6 +96,17 @@ def test_response_norm_is_the_papers_formula():
     assert_close(alexnet.response_norm()(x), x / (2 + 1e-4 * sums) ** 0.75)
 
 
+def test_response_norm_of_googlenet():
+    """AlexNet's, with 1 for 2, behind the first and the third convolution; torchvision's net has batch norms instead."""
+    net, x = meta(googlenet.googlenet_2014), 9 * randn(2, 7, 3, 3)
+    squares = x.square()
+    sums = torch.stack([squares[:, max(0, i - 2) : i + 3].sum(1) for i in range(7)], 1)
+    for norm in (net.norm1, net.norm2):
+        assert_close(norm(x), x / (1 + 1e-4 * sums) ** 0.75)
+    later = meta(googlenet.googlenet)
+    assert all(isinstance(norm, nn.Identity) for norm in (later.norm1, later.norm2))
+
+
 def test_two_gpus_are_two_towers():
     net = meta(alexnet.alexnet_2012)
     convs = [m for m in net.features if isinstance(m, nn.Conv2d)]
@@ -169,6 +180,13 @@ def test_the_courses_costs_of_the_naive_and_the_bottlenecked_module():
     assert round((271_351_808 + three) / 1e6) == 358
 
 
+def test_auxiliary_heads_name_the_remedy_for_other_images():
+    with pytest.raises(
+        ValueError, match="8192 features reach an auxiliary head that reads 2048: train on images of 224"
+    ):
+        meta(googlenet.googlenet_2014)(torch.zeros(2, 3, 448, 448, device="meta"))
+
+
 # Inception v2 and v3
 
 
@@ -222,6 +240,13 @@ def test_width_multiplier_of_mobilenet_v1(width, millions, parameters):
     assert round(count(net) / 1e6, 1) == parameters
 
 
+@pytest.mark.parametrize("width", [0.0, -1.0, float("nan")])
+def test_width_multipliers_are_above_0(width):
+    for builder in (mobilenet.mobilenet_v1, mobilenet.mobilenet_v2):
+        with pytest.raises(ValueError, match=f"width = {width}: a factor above 0"):
+            meta(builder, width=width)
+
+
 @pytest.mark.parametrize("width", [0.35, 0.5, 0.75, 1.4])
 def test_width_multiplier_of_mobilenet_v2_matches_torchvision(width):
     from torchvision.models import mobilenet_v2
@@ -273,6 +298,8 @@ def test_cells_join_what_is_left_open():
     cell = meta(nasnet.Cell, prev=5, inputs=7, width=4, reduce=True)
     x, prev = torch.zeros(1, 7, 9, 9, device="meta"), torch.zeros(1, 5, 9, 9, device="meta")
     assert cell(x, prev).shape == (1, 16, 5, 5)
+    with pytest.raises(ValueError, match="width = 6: a multiple of 4"):
+        meta(nasnet.NASNet, depth=1, width=6, stem=8)
     names = [name for name, _ in nasnet.nasnet_small(depth=2).named_children() if "cell" in name]
     order = ["cell_0", "cell_1", "reduction_cell_0", "cell_2", "cell_3", "reduction_cell_1", "cell_4", "cell_5"]
     assert names == order

@@ -560,6 +560,22 @@ def test_bad_input():
             highway_small(depth=12)
         with pytest.raises(ValueError, match="kind = 'gated': one of highway, residual, plain"):
             highway_mlp(kind="gated")
+    for survival in (1.2, -0.1, math.nan):
+        with pytest.raises(ValueError, match=rf"survival = {survival}: a probability lies in \[0, 1\]"):
+            is_dropped(survival, True)
+    with pytest.raises(ValueError, match="groups = 32, group_width = 64: basic blocks have neither"):
+        resnet18(groups=32)
+    with pytest.raises(ValueError, match="group_width = 4: of 8 planes it leaves no channel, take at least 8"):
+        resnet50(width=8, group_width=4)
+    with pytest.raises(ValueError, match=r"depths = \(2, 0\): each stage has a block"):
+        resnet.ResNet(Bottleneck, (2, 0))
+    with pytest.raises(ValueError, match="depth = 1: a first and a last layer are 2"):
+        highway_mlp(depth=1)
+    with pytest.raises(ValueError, match="no gate, so no openness"):
+        highway_linear(4, bias=0.0, kind="residual").openness(torch.ones(1, 4))
+    net = resnet_small(depth=8, width=4)
+    with pytest.raises(ValueError, match="the loss does not depend on layer3.0.conv1, layer3.0.conv2, fc"):
+        gradient_norms(net, net.features(torch.ones(1, 3, 4, 4))["layer2"].sum())
     with pytest.raises(ValueError, match=r"p = 1.5: a probability lies in \[0, 1\]"):
         stochastic_depth(torch.ones(2, 2), 1.5, "row")
     with pytest.raises(ValueError, match="mode = 'column': 'batch' or 'row'"):

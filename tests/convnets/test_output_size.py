@@ -1,3 +1,4 @@
+import jaxtyping
 import numpy as np
 import pytest
 import scipy.linalg
@@ -18,8 +19,11 @@ from helpers.convnets.output_size import (
     CoordConv,
     DepthwiseSeparable,
     Field,
+    FractionalMaxPool,
     Linear,
     Pool,
+    adaptive_average_pool,
+    adaptive_windows,
     as_module,
     average_pool_by_hand,
     average_pool_gradient,
@@ -31,10 +35,14 @@ from helpers.convnets.output_size import (
     conv_transpose2d_by_hand,
     conv_transpose_output_size,
     coordinates,
+    fractional_max_pool,
+    fractional_starts,
+    global_average_pool,
     input_gradient,
     layer_table,
     max_pool_by_hand,
     max_pool_gradient,
+    multiply_adds,
     overlap_counts,
     pool_output_size,
     receptive_field,
@@ -207,10 +215,102 @@ def test_layer_table_of_an_odd_module():
 
 
 def test_layer_table_leaves_the_model_as_it_was_even_after_an_error():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(5, 6))
-    with pytest.raises(RuntimeError):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4).eval(), nn.Linear(5, 6))
+    with pytest.raises(ValueError, match=r"^2 refuses its input \(.*mat1 and mat2 .*shape \(1, 3, 9, 9\)"):
         layer_table(model, (3, 9, 9))
-    assert model.training and not any(module._forward_hooks for module in model.modules())
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+class Frames(nn.Module):
+    """A convolution that takes frames for its batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, bias=False)
+        self.up = nn.ConvTranspose2d(4, 2, 2, stride=2, bias=False)
+
+    def forward(self, x):  # b f c h w
+        return self.up(self.conv(x.flatten(0, 1))).unflatten(0, (len(x), -1))
+
+
+class TimeFirst(nn.Module):
+    """A linear layer and a recurrent one that have time in front."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 6)
+        self.lstm = nn.LSTM(6, 3, num_layers=2, bidirectional=True)
+
+    def forward(self, x):  # b t d
+        return self.lstm(self.linear(x.transpose(0, 1)))[0].transpose(0, 1)
+
+
+class Attention(nn.Module):
+    """Products that no module of their own computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(4, 12)
+
+    def forward(self, x):  # b t d
+        q, k, v = self.qkv(x)[:, None].chunk(3, -1)
+        return F.scaled_dot_product_attention(q, k, v)[:, 0]
+
+
+RNN_STEP = 2 * 4 * 3 * (6 + 3) + 2 * 4 * 3 * (6 + 3)  # two layers, two directions, four gates
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    "build, shape, rows",
+    [
+        (Frames, (8, 3, 16, 16), {"conv": ((8, 4, 14, 14), 8 * 196 * 4 * 27), "up": ((8, 2, 28, 28), 8 * 196 * 4 * 8)}),
+        (TimeFirst, (5, 4), {"linear": ((5, 1, 6), 5 * 24), "lstm": ((5, 1, 6), 5 * RNN_STEP)}),
+        (lambda: nn.LSTM(3, 4, batch_first=True, proj_size=2), (5, 3), {"LSTM": ((5, 2), 5 * (16 * 5 + 8))}),
+        (lambda: nn.GRU(3, 4), (5, 3), {"GRU": ((5, 4), 5 * 3 * 4 * 7)}),
+        (Attention, (5, 4), {"qkv": ((5, 12), 5 * 48), "outside of modules": ((), 2 * 25 * 4)}),
+        (
+            lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
+            (5, 4),
+            {"self_attn": ((5, 4), 5 * 64 + 2 * 25 * 4), "linear1": ((5, 8), 160), "linear2": ((5, 4), 160)},
+        ),
+    ],
+    ids=["frames", "time first", "projected LSTM", "GRU", "attention", "transformer layer"],
+)
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_layer_table_counts_every_axis(build, shape, rows, device):
+    with torch.device(device):
+        model, inputs = build(), torch.zeros(1, *shape)
+    table = layer_table(model, shape)
+    assert {row.layer: (row.shape, row.multiply_adds) for row in table if row.multiply_adds} == rows
+    assert multiply_adds(lambda: model.eval()(inputs)) == total(table, "multiply_adds")
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_layer_table_of_a_net_that_begins_with_an_embedding():
+    model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
+    rows = layer_table(model, (5,), torch.long)
+    assert [(row.shape, row.parameters, row.multiply_adds) for row in rows] == [((5, 4), 40, 0), ((5, 2), 10, 40)]
+    with pytest.raises(ValueError, match=r"^0 refuses its input .*torch.float32.*dtype=torch.long for an embedding"):
+        layer_table(model, (5,))
+
+
+def test_layer_table_of_modules_without_a_tensor():
+    class Nothing(nn.Module):
+        def forward(self, x):
+            return None
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.nothing, self.linear = Nothing(), nn.Linear(3, 2)
+
+        def forward(self, x):
+            self.nothing(x)
+            return self.linear(x)
+
+    assert [row[1:] for row in layer_table(Net(), (3,))] == [((), 0, 0, 0, 0), ((2,), 6, 8, 2, 6)]
 
 
 # Sizes, values and gradients against torch, scipy and numpy
@@ -360,6 +460,68 @@ def test_pooling_by_hand_without_a_stride_tiles_the_input():
     x = randn(1, 1, 6, 6)
     assert_close(max_pool_by_hand(x, 3)[0], F.max_pool2d(x, 3))
     assert_close(average_pool_gradient(randn(1, 1, 2, 2), (6, 6), 3).sum(), randn(1, 1, 2, 2).sum())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_matches_reference_fractional_pooling(dtype):
+    generator = torch.Generator().manual_seed(0)
+    for h, w, kernel, oh, ow in [
+        (8, 8, 2, 5, 5),
+        (11, 7, 2, 10, 3),
+        (9, 12, 3, 4, 9),
+        (5, 6, 1, 5, 1),
+        (4, 4, 4, 1, 1),
+    ]:
+        x = torch.randn(2, 3, h, w, generator=generator).to(dtype).requires_grad_()
+        offsets = torch.rand(2, 3, 2, generator=generator).to(dtype)
+        ours = fractional_max_pool(x, kernel, (oh, ow), offsets)
+        theirs = F.fractional_max_pool2d(x, kernel, output_size=(oh, ow), _random_samples=offsets)
+        assert torch.equal(ours, theirs)
+        g = torch.randn(theirs.shape, generator=generator).to(dtype)
+        assert_close(torch.autograd.grad(ours, x, g)[0], torch.autograd.grad(theirs, x, g)[0])
+
+
+def test_fractional_windows_step_by_one_and_two():
+    starts = fractional_starts(32, 2, 22, torch.rand(500, generator=torch.Generator().manual_seed(0)))
+    assert (starts[:, 0] == 0).all() and (starts[:, -1] == 30).all()
+    assert set(starts.diff().unique().tolist()) == {1, 2}
+    assert len(starts.unique(dim=0)) == 7  # steps of 30 / 21 = 10 / 7 pixels
+
+
+def test_fractional_pool_draws_windows_anew():
+    pool, x = FractionalMaxPool(2, 2**-0.5).eval(), randn(2, 3, 32, 20)
+    torch.manual_seed(0)
+    first, second = pool(x), pool(x)
+    torch.manual_seed(0)
+    offsets = torch.rand(2, 3, 2, dtype=torch.float64)
+    assert first.shape == (2, 3, 22, 14) and not torch.equal(first, second)
+    assert torch.equal(first, F.fractional_max_pool2d(x, 2, output_size=(22, 14), _random_samples=offsets))
+
+
+@pytest.mark.parametrize("size", [1, (1, 3), (4, 2), (7, 5), (9, 8)])
+def test_matches_reference_adaptive_pooling(size):
+    x = randn(2, 3, 7, 5).requires_grad_()
+    ours, theirs = adaptive_average_pool(x, size), F.adaptive_avg_pool2d(x, size)
+    assert_close(ours, theirs)
+    g = randn(*theirs.shape, seed=1)
+    assert_close(torch.autograd.grad(ours, x, g)[0], torch.autograd.grad(theirs, x, g)[0])
+
+
+def test_global_pooling_is_adaptive_pooling_to_one_place():
+    x = randn(2, 3, 7, 5)
+    assert_close(global_average_pool(x), F.adaptive_avg_pool2d(x, 1).flatten(1))
+    assert global_average_pool(x).shape == (2, 3)
+
+
+@pytest.mark.parametrize("size, count", [(7, 3), (5, 5), (12, 4), (3, 7)])
+def test_adaptive_windows_leave_no_pixel_out(size, count):
+    windows = adaptive_windows(size, count)
+    assert len(windows) == count and windows[0].start == 0 and windows[-1].stop == size
+    assert all(a.stop >= b.start for a, b in zip(windows, windows[1:]))
+    lengths = {w.stop - w.start for w in windows}
+    assert max(lengths) - min(lengths) <= 1 or size % count
+    if size % count == 0:
+        assert lengths == {size // count}
 
 
 def test_overlap_counts():
@@ -533,6 +695,20 @@ def test_device_and_dtype(device):
     assert max_pool_by_hand(x, 3)[1].device == x.device
 
 
+@pytest.mark.parametrize("size", [[32, 20], torch.Size([32, 20]), np.array([32, 20]), torch.tensor([32, 20])])
+def test_sizes_from_files_and_tensors(size):
+    assert conv_output_size(size, [3, 5], padding=[1, 0]) == (32, 16)
+    assert pool_output_size(size, np.int64(2)) == (16, 10)
+    assert conv_transpose_output_size(size, 2, stride=[2, 1]) == (64, 21)
+    assert conv_multiply_adds(3, 4, [3, 3], size) == 12 * 9 * 640
+    assert receptive_field([[3, 2], [3]]) == receptive_field([(3, 2), (3,)])
+
+
+def test_kernels_of_other_devices_and_types_of_a_separable_layer():
+    layer = DepthwiseSeparable(3, 4, 3, dtype=torch.float64)
+    assert layer(randn(1, 3, 5, 5)).dtype == torch.float64
+
+
 # What is refused, and in which words
 
 
@@ -563,6 +739,30 @@ def test_device_and_dtype(device):
         (lambda: conv_flops(4, 0, 3, 8), "out_channels = 0: it is at least 1"),
         (lambda: receptive_field([(3, 0)]), r"layer \(3, 0\): give \(kernel, stride, padding, dilation\)"),
         (lambda: receptive_field([()]), r"layer \(\): give"),
+        (lambda: Field().then(3, 0), r"layer \(3, 0, 0, 1\): give"),
+        (lambda: conv_output_size((), 3), r"tuples of lengths \[0\]"),
+        (lambda: conv_parameters(3, 8, (3, -3)), "kernel = -3: it is at least 1"),
+        (lambda: conv_multiply_adds(3, 8, 3, (4, 0)), "output_size = 0: it is at least 1"),
+        (lambda: union(), "no path: give the fields"),
+        (
+            lambda: input_gradient(nn.Conv2d(1, 1, 3), torch.zeros(1, 1, 5, 5), (3, 0)),
+            r"unit = \(3, 0\): the output has 3",
+        ),
+        (
+            lambda: volume_table({"A": Linear(4), "B": Conv(3, 3)}, (3, 9, 9)),
+            "B: behind a linear layer there is no image",
+        ),
+        (lambda: volume_table({"A": Linear(0)}, (3, 9, 9)), "A: features = 0: it is at least 1"),
+        (lambda: as_module({}, (3, 9, 9)), "the plan has no layer"),
+        (lambda: layer_table(nn.Linear(3, 2), (0,)), r"input_shape = \(0,\): a tuple of sizes"),
+        (
+            lambda: average_pool_gradient(torch.ones(1, 1, 2, 2), (6, 6), 2),
+            r"size = \(6, 6\): kernel 2 and stride 2 make \(3, 3\) of it, not \(2, 2\)",
+        ),
+        (lambda: DepthwiseSeparable(4, 4, 3, groups=2), "groups = 2: the depthwise half has a group for each"),
+        (lambda: fractional_starts(8, 2, 8, torch.rand(1)), "8 windows of 2 pixels do not fit into 8: at most 7"),
+        (lambda: FractionalMaxPool(2, 1.0), "kernel = 2, ratio = 1.0: a kernel is at least 1, a ratio lies between"),
+        (lambda: adaptive_windows(4, 0), "size = 4, count = 0: each is at least 1"),
         (lambda: union(Field(3, 1, 0), Field(3, 2, 0)), r"paths with jumps \[1, 2\] do not meet"),
         (lambda: toeplitz_matrix(torch.ones(1, 2, 3, 3), (1, 5, 5)), "the kernel takes 2 channels, not 1"),
         (lambda: toeplitz_matrix(torch.ones(1, 1, 3, 3), (1, 2, 5)), "kernel 3 but the padded input is 2"),
@@ -571,5 +771,46 @@ def test_device_and_dtype(device):
     ],
 )
 def test_bad_input_names_what_is_wrong(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """No checks of types and shapes: a reader's call has none."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: receptive_field([3, (3, 2)]), r"layer 3: give \(kernel, stride, padding, dilation\) as integers"),
+        (lambda: receptive_field([(3, 1, "same")]), r"layer \(3, 1, 'same'\): give"),
+        (lambda: conv_output_size(32.0, 3), r"32.0: a size is an integer, or a tuple"),
+        (lambda: conv_output_size(32, None), r"None: a size is an integer, or a tuple"),
+        (lambda: conv_output_size("32", 3), "size = '32': it is an integer"),
+        (lambda: pool_output_size(32, 3, padding="same"), "padding = 'same': it is an integer"),
+        (lambda: conv_parameters(3.0, 8, 3), "in_channels = 3.0: it is an integer"),
+        (lambda: volume_table(ALEXNET, (227, 227)), r"input_shape = \(227, 227\): it is \(channels, rows, columns\)"),
+        (lambda: volume_table({"A": nn.ReLU()}, (3, 9, 9)), r"A: ReLU\(\) is no Conv, Pool or Linear"),
+        (lambda: layer_table(nn.Linear(3, 2), 3), r"input_shape = 3: a tuple of sizes without the batch"),
+        (lambda: conv2d_by_hand(torch.ones(1, 5, 5), torch.ones(2, 3, 3, 3)), "takes 3 channels, the image has 1"),
+        (
+            lambda: conv2d_by_hand(torch.ones(3, 5, 5), torch.ones(2, 3, 3, 3), torch.ones(1)),
+            "1 biases for 2 filters",
+        ),
+        (lambda: conv_transpose2d_by_hand(torch.ones(1, 5, 5), torch.ones(2, 3, 3, 3)), "takes 2 channels, the image"),
+        (lambda: adaptive_average_pool(torch.ones(1, 1, 4, 4), (2, 2, 2)), r"size = \(2, 2, 2\): rows and columns"),
+        (
+            lambda: coordinates(torch.zeros(1, 1, 3, 3, dtype=torch.uint8)),
+            "images of torch.uint8: coordinates are frac",
+        ),
+        (
+            lambda: input_gradient(nn.Conv2d(1, 1, 3), torch.zeros(2, 1, 5, 5), (0, 0)),
+            "2 images: their gradients do not",
+        ),
+    ],
+)
+def test_bad_input_of_another_type(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call()

@@ -14,6 +14,21 @@ def test_multiply_adds_of_layers_are_exact():
     assert multiply_adds(lambda: torch.zeros(5).relu()) == 0
 
 
+def test_multiply_adds_of_fused_attention_and_recurrence():
+    """On CPUs some versions of torch count neither."""
+    q, kv = torch.zeros(2, 3, 5, 4), torch.zeros(2, 3, 7, 4)
+    fused = torch.nn.functional.scaled_dot_product_attention
+    assert multiply_adds(lambda: fused(q, kv, kv)) == 2 * (2 * 3 * 5 * 7 * 4)
+    net = nn.LSTM(3, 4, num_layers=2, batch_first=True)
+    assert multiply_adds(lambda: net(torch.zeros(2, 5, 3))) == 2 * 5 * (16 * 7 + 16 * 8)
+
+
+def test_cudnn_formula_has_all_layers_and_no_biases():
+    assert running.cudnn_flops((5, 2, 3), [(16, 3), (16, 4), (16,), (16,), (16, 4), (16, 4)], "more") == 20 * (
+        16 * 7 + 16 * 8
+    )
+
+
 def test_speed_is_that_of_the_best_repeat(monkeypatch):
     ticks = iter([0.0, 4.0, 10.0, 12.0, 20.0, 25.0])
     monkeypatch.setattr(running, "process_time", lambda: next(ticks))
@@ -23,10 +38,11 @@ def test_speed_is_that_of_the_best_repeat(monkeypatch):
 
 
 def test_latency_leaves_the_net_as_it_was():
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.BatchNorm2d(2).eval())
     before = {k: v.clone() for k, v in net.state_dict().items()}
     assert latency(net, torch.rand(2, 1, 8, 8), repeats=2) > 0
-    assert net.training and all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert [module.training for module in net.modules()] == [True, True, True, False]
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
 @pytest.mark.parametrize(

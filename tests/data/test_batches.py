@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers.data import batches, once
+from helpers.data.batches import _samples
 
 
 def seeded(seed=0):
@@ -134,7 +135,7 @@ def test_gpu_sees_the_order_of_the_cpu():
         ([10, 9], {}, r"tensors of lengths \[10, 9\]"),
         ([], {}, r"tensors of lengths \[\]"),
         ([0], {}, r"tensors of lengths \[0\]"),
-        ([10], dict(batch_size=0), "batch_size = 0: a batch holds at least 1"),
+        ([10], dict(batch_size=0), "batch_size = 0: a batch holds a whole number of samples, at least 1"),
         ([10], dict(batch_size=11, drop_last=True), "batch_size = 11 with drop_last leaves no batch of 10 samples"),
         ([10], dict(rank=2, world_size=2), "rank = 2, world_size = 2"),
         ([12], dict(batch_size=3, world_size=2), "batch_size = 3 is no multiple of world_size = 2"),
@@ -157,3 +158,39 @@ def test_a_state_of_other_data_is_refused():
     next(stream)
     with pytest.raises(ValueError, match="the state orders 10 samples, these tensors hold 11"):
         batches(torch.arange(11), batch_size=3, generator=seeded()).load_state_dict(stream.state_dict())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"order": torch.zeros(10, dtype=torch.long)}, "names samples twice"),
+        ({"position": 11}, "position = 11 of 10 samples"),
+        ({"epochs": -1}, "epochs = -1"),
+        ({"generator": torch.zeros(3, dtype=torch.uint8)}, "RNG state"),
+    ],
+)
+def test_a_state_that_is_none_changes_nothing(change, message):
+    stream, other = (batches(torch.arange(10), batch_size=3, generator=seeded(seed)) for seed in (0, 1))
+    next(stream), next(other)
+    expected = batches(torch.arange(10), batch_size=3, generator=seeded(0))
+    next(expected)
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        stream.load_state_dict(other.state_dict() | change)
+    assert indices(stream, 7) == indices(expected, 7)
+
+
+def test_batches_keep_channels_last():
+    images = torch.rand(10, 3, 4, 4).to(memory_format=torch.channels_last)
+    for (batch,) in islice(batches(images, batch_size=4, generator=seeded()), 3):
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("batch_size", [2.5, float("nan")])
+def test_sizes_that_are_no_whole_number(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size = {batch_size}: a batch holds a whole number of samples"):
+        _samples((torch.zeros(3),), batch_size)
+
+
+def test_what_is_no_tensor_is_named():
+    with pytest.raises(ValueError, match="a list among the tensors: give tensors, as set.images and set.labels"):
+        _samples((torch.zeros(3), [1, 2, 3]), 1)

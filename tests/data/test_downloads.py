@@ -20,7 +20,7 @@ from torchvision import datasets
 from torchvision.datasets import voc
 
 from helpers.data import VOC_CLASSES, DataUnavailable, ImageSet, bytes_downloaded, data_folder, load, voc_boxes
-from helpers.data.downloads import fetch
+from helpers.data.downloads import File, fetch, provide
 
 
 class Server(ThreadingHTTPServer):
@@ -337,7 +337,9 @@ def test_an_archive_that_was_put_there_is_used(voc2007, folder):
     archive = folder / "voc2007" / "VOCtrainval_06-Nov-2007.tar"
     archive.parent.mkdir(parents=True)
     archive.write_bytes(voc2007.files[archive.name][:-1])
-    with pytest.raises(DataUnavailable, match="voc2007 is not in "):
+    with pytest.raises(
+        DataUnavailable, match=r"06-Nov-2007.tar \(.* bytes, MD5 sum .*\) differs from the published file"
+    ):
         load("voc2007", "trainval", download=False)
     archive.write_bytes(voc2007.files[archive.name])
     assert len(load("voc2007", "trainval", download=False)) == 2 and not voc2007.log
@@ -386,3 +388,36 @@ def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):
 def test_bad_names_are_named(name, split, message):
     with pytest.raises(ValueError, match=message):
         load(name, split)
+
+
+def test_a_wrong_file_in_place_is_not_called_missing(tmp_path):
+    (tmp_path / "set.tar.gz").write_bytes(b"half a download")
+    file = File(("http://127.0.0.1:1/set.tar.gz",), "set.tar.gz", "0" * 32)
+    found = md5(b"half a download")
+    for download, remedy in ((False, "allow download=True, or put that one"), (True, "Connect, or put that one")):
+        with pytest.raises(DataUnavailable) as error:
+            provide(file, tmp_path, "toy", download=download)
+        message = str(error.value)
+        wrong = f"set.tar.gz (15 bytes, MD5 sum {found}) differs from the published file ({'0' * 32})"
+        assert message.startswith("toy: ") and wrong in message and remedy in message and "is not in" not in message
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DataUnavailable, match=r"other \(a folder\) differs from the published file"):
+        provide(File((), "other", "0" * 32), tmp_path, "toy", download=False)
+
+
+def test_a_disk_that_refuses_is_not_called_a_bad_connection(server, tmp_path):
+    server.files["a"] = noise(100)
+    (tmp_path / "folder").write_bytes(b"no folder")
+    file = File((server.url + "a",), "folder/a", md5(noise(100)), unpack=False)
+    with pytest.raises(DataUnavailable, match="cannot be written there: .* Make room, or name another folder") as error:
+        provide(file, tmp_path, "toy")
+    assert "Connect" not in str(error.value)
+
+
+def test_annotations_without_objects_or_marks():
+    boxes, labels, difficult = voc_boxes({"annotation": {}})
+    assert boxes.shape == (0, 4) and len(labels) == len(difficult) == 0
+    box = dict(zip(("xmin", "ymin", "xmax", "ymax"), "1234"))
+    assert voc_boxes({"annotation": {"object": [{"name": "cat", "bndbox": box}]}})[2].tolist() == [False]
+    with pytest.raises(ValueError, match="an object is a 'zebra': VOC has aeroplane"):
+        voc_boxes({"annotation": {"object": [{"name": "zebra", "bndbox": box}]}})

@@ -163,3 +163,27 @@ def test_glyphs_are_legible_and_not_trivial():
 def test_bad_input_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         glyphs(**(dict(n=3, seed=0) | options))
+
+
+@pytest.mark.parametrize(
+    "labels, change, message",
+    [
+        ([0, 3], {}, "labels reach from 0 to 3: there are 0 to 2"),
+        ([-1, 0], {}, "labels reach from -1 to 0"),
+        ([0, 1], {"font": torch.tensor([0, 2])}, "font reach from 0 to 2: there are 0 to 1"),
+        ([0, 1], {"rotaton": torch.zeros(2)}, "attributes font, rotaton: font must be there, and may bold"),
+        ([0, 1], {"shear": torch.zeros(1)}, r"attribute 'shear' of shape \[1\]: a finite value for each of 2"),
+        ([0, 1], {"shear": torch.tensor([0.0, math.nan])}, "attribute 'shear' of shape .2.: a finite value"),
+    ],
+)
+def test_what_would_be_drawn_as_something_else_is_named(labels, change, message):
+    """The third font of two is the first one of the next character."""
+    attributes = {"font": torch.tensor([0, 1])} | change
+    with pytest.raises(ValueError, match=message):
+        draw_glyphs(torch.tensor(labels), attributes, characters="abc", fonts=("sans", "serif"))
+
+
+@pytest.mark.parametrize("distortion", [math.nan, math.inf])
+def test_distortion_that_is_no_number(distortion):
+    with pytest.raises(ValueError, match=f"distortion = {distortion}: 0 leaves"):
+        glyphs(3, seed=0, distortion=distortion)

@@ -81,7 +81,28 @@ def test_bad_fields_are_named(change, message):
         ImageSet(**(fields | change))
 
 
-@pytest.mark.parametrize("fractions", [(), (0.8, 0.3), (1.2, -0.2)])
+@pytest.mark.parametrize(
+    "indices, message",
+    [
+        (torch.tensor([True]), r"indices are bool \[1\]: give positions, 3 booleans, or a slice"),
+        (torch.tensor([0.0, 1.0]), r"indices are float32 \[2\]"),
+        (torch.tensor(1), r"indices are int64 \[\]"),
+        (torch.tensor([0, 3]), "indices reach from 0 to 3: the set has the images 0 to 2"),
+        (torch.tensor([-4]), "indices reach from -4 to -4"),
+    ],
+)
+def test_bad_indices_are_named(indices, message):
+    with pytest.raises(ValueError, match=message):
+        ImageSet(torch.zeros(3, 1, 4, 4), torch.zeros(3, dtype=torch.long), ("a",)).subset(indices)
+
+
+def test_a_share_of_less_than_an_image_is_named():
+    with pytest.raises(ValueError, match="fraction 0.001 of .* images is less than one: ask for more"):
+        small().split(0.5, 0.001, generator=torch.Generator())
+    assert len(small().split(0.0, 1.0, generator=torch.Generator())[0]) == 0
+
+
+@pytest.mark.parametrize("fractions", [(), (0.8, 0.3), (1.2, -0.2), (0.5, float("nan"))])
 def test_bad_fractions_are_named(fractions):
     with pytest.raises(ValueError, match="sum to one at the most"):
         small().split(*fractions, generator=torch.Generator())

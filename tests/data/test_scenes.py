@@ -401,6 +401,11 @@ def test_size_words_leave_no_doubt() -> None:
         (lambda: Thing("disk", "red", size=0.0), "size = 0.0: the radius of a thing is positive"),
         (lambda: Thing("disk", "red", opening=0.7), "opening = 0.7: half the gap lies between 0 and 0.6"),
         (lambda: Thing("3", "red", glyph=9999), "glyph = 9999: there are 183 scans of the digit 3"),
+        (lambda: Thing("star", "red", size=math.nan), "size = nan: give finite numbers"),
+        (lambda: Thing("star", "red", position=(0.5, math.inf)), r"position = \(0.5, inf\): give finite numbers"),
+        (lambda: Light(falloff=math.nan), "falloff = nan: give finite numbers"),
+        (lambda: Rules(tilt=math.nan), "tilt = nan: give finite numbers"),
+        (lambda: Background(scale=0.0), "scale = 0.0: the periods along a side are a positive number"),
         (lambda: Background("sea"), "background = 'sea': the world knows plain"),
         (lambda: sample_scene(-1), "seed = -1, index = 0: both are integers from 0 on"),
         (

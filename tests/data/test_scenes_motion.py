@@ -311,6 +311,12 @@ def test_the_rules_of_scenes_hold_for_clips() -> None:
             lambda: render_clip(busy(), EVERYTHING, 3, 32, pan=(0.9, 0.0)),
             r"pan = \(0.9, 0.0\): the camera may look 0.5",
         ),
+        (
+            lambda: render_clip(busy(), EVERYTHING, 3, 32, pan=(0.0, float("nan"))),
+            r"pan = \(0.0, nan\): the camera may look 0.5",
+        ),
+        (lambda: Motion(zoom=float("nan")), "zoom = nan: give finite numbers"),
+        (lambda: Motion(travel=(0.0, float("inf"))), r"travel = \(0.0, inf\): give finite numbers"),
         (lambda: Motion(pace="hasty"), "pace = 'hasty': the world knows even, speeding, slowing"),
         (lambda: Motion(zoom=0.0), "zoom = 0.0: a ratio of sizes is positive"),
         (lambda: Motion(start=0.5, stop=0.5), "start = 0.5, stop = 0.5: need 0 <= start < stop <= 1"),

@@ -2,11 +2,13 @@
 
 from functools import partial
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from helpers.convnets.architectures.lenet import lenet_small
@@ -64,6 +66,102 @@ def test_smoothed_labels_match_torch(k, amount, seed):
     torch.testing.assert_close(
         kd.soft_loss(z, targets), F.cross_entropy(z, y, label_smoothing=amount), rtol=0, atol=1e-6
     )
+
+
+@settings(max_examples=20, deadline=None)
+@given(b=st.integers(1, 4), seeds=st.integers(1, 3), form=st.sampled_from(["kl", "cross-entropy"]))
+def test_losses_of_a_crowd_are_those_of_its_members_added(b, seeds, form):
+    z, v, y = noise(b, seeds, 5), noise(b, seeds, 5, seed=1), labels_for(b * seeds, 5).view(b, seeds)
+    together = kd.distillation_loss(z, v, y, temperature=3.0, weight=0.4, form=form)
+    each = [
+        kd.distillation_loss(z[:, i], v[:, i], y[:, i], temperature=3.0, weight=0.4, form=form) for i in range(seeds)
+    ]
+    close(together, sum(each))
+
+
+@pytest.mark.parametrize("labels", [labels_for(4, 5), torch.full((4,), -1), torch.full((4,), -100), None])
+def test_weight_one_leaves_labels_alone(labels):
+    """Also in batches: their labels may be any numbers, or be left out."""
+    z, v = noise(4, 5), noise(4, 5, seed=1)
+    soft = kd.soft_loss(z, kd.soft_targets(v, 4.0), 4.0)
+    close(kd.distillation_loss(z, v, labels, temperature=4.0, weight=1), soft)
+    loss = kd.distilling(temperature=4.0, weight=1)
+    batch = (z, v) if labels is None else (z, labels, v)
+    close(loss(nn.Identity(), batch), soft)
+    live = kd.distilling(Says(v), temperature=4.0, weight=1)
+    close(live(nn.Identity(), batch[:-1]), soft)
+
+
+@pytest.mark.parametrize("teacher", [None, torch.full((4, 5), torch.nan).double()])
+def test_weight_zero_leaves_the_teacher_alone(teacher):
+    z, y = noise(4, 5), labels_for(4, 5)
+    close(kd.distillation_loss(z, teacher, y, temperature=4.0, weight=0), F.cross_entropy(z, y))
+    batch = (z, y) if teacher is None else (z, y, teacher)
+    close(kd.distilling(temperature=4.0, weight=0)(nn.Identity(), batch), F.cross_entropy(z, y))
+
+
+class Says(nn.Module):
+    """Says the same whatever it is shown."""
+
+    def __init__(self, said):
+        super().__init__()
+        self.said = said
+        self.eval()
+
+    def forward(self, images):
+        return self.said
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype):
+    """What soft_targets gives is taken; losses are those of the same numbers in float32, at any temperature."""
+    for seed in range(30):
+        k = (10, 1000, 50_000)[seed % 3]
+        z, v = (noise(4, k, seed=seed).to(dtype), (3 * noise(4, k, seed=seed + 1)).to(dtype))
+        kd.soft_loss(z, kd.soft_targets(v, 4.0), 4.0)
+    z, v, y = z[:, :10], v[:, :10], labels_for(4, 10)
+    for T in (0.01, 4.0, 300.0):
+        found = kd.distillation_loss(z, v, y, temperature=T, weight=0.5)
+        expected = kd.distillation_loss(z.float(), v.float(), y, temperature=T, weight=0.5)
+        assert found.dtype == torch.float32 and found.isfinite() and torch.equal(found, expected)
+    assert kd.shift_for_share(z, 3, 0.5).isfinite()
+
+
+def test_coldest_temperature_is_one_hot():
+    v = torch.tensor([[5.0, 4.0, -2.5], [-300.0, 100.0, 99.0]])
+    for T in (1e-45, 1e-40, 1e-3):
+        assert torch.equal(kd.soft_targets(v, T), torch.eye(3)[:2])
+    assert torch.equal(kd.soft_targets(v.half(), 1e-4), torch.eye(3)[:2].half())
+    close(kd.soft_targets(noise(3, 4), 1e30), torch.full((3, 4), 0.25).double())
+
+
+def test_losses_read_no_values_and_break_no_graph(monkeypatch):
+    """So a GPU need not be waited for: they run on fakes, which have no values, and in one graph."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of shapes break the graph
+    live = kd.distilling(nn.Identity().eval(), temperature=4.0, weight=0.5)
+    losses = {
+        "distillation": lambda z, v, y: kd.distillation_loss(z, v, y, temperature=4.0, weight=0.5, form="kl"),
+        "soft": lambda z, v, y: kd.soft_loss(z, v.softmax(-1), 4.0, checked=True),
+        "hard": lambda z, v, y: kd.hard_loss(z, y),
+        "smoothed": lambda z, v, y: kd.soft_loss(z, kd.smoothed(y, classes=5, amount=0.1), checked=True),
+        "live": lambda z, v, y: live(nn.Identity(), (z, y)),
+    }
+    z, v, y = noise(4, 5).float(), noise(4, 5, seed=1).float(), labels_for(4, 5)
+    for name, loss in losses.items():
+        with FakeTensorMode():
+            fakes = torch.empty(4, 5), torch.empty(4, 5), torch.empty(4, dtype=torch.long)
+            assert loss(*fakes).shape == (), name
+        compiled = torch.compile(loss, backend="eager", fullgraph=True)
+        close(compiled(z, v, y), loss(z, v, y), atol=1e-6)
+
+
+def test_soft_loss_reads_targets_that_nobody_checked():
+    wrong = torch.tensor([[0.7, 0.25, 0.5]] * 2)
+    with pytest.raises(ValueError, match="sum to 1.45"):
+        kd.soft_loss(Z, wrong)
+    assert kd.soft_loss(Z, wrong, checked=True).isfinite()
+    with pytest.raises(ValueError, match="sum to 1.45"):
+        kd.check_targets(torch.cat([Z.softmax(1), wrong]))
 
 
 def test_gradient_is_the_difference_of_soft_answers():
@@ -229,6 +327,37 @@ loss = partial(kd.distillation_loss, Z, Z, Y)
         (lambda: kd.ensemble(Z[None], "median"), "mean = 'median': the mean of 'logits' or 'probabilities'"),
         (lambda: kd.shift_for_share(Z, 3, 0.1), "index = 3: the 3 classes are 0 to 2"),
         (lambda: kd.shift_for_share(Z, 0, 10), "share = 10: it is in 0 … 1, as 0.1 for 10 %"),
+        (lambda: kd.hard_loss(Z, torch.tensor([0, -100])), "labels from -100 to 0: 3 classes are 0 to 2"),
+        (lambda: kd.hard_loss(Z, Y.float()), "labels of torch.float32: they are numbers of classes"),
+        (lambda: kd.hard_loss(Z, Y[:1]), r"labels of \(1,\) for answers of \(2, 3\): one for each image"),
+        (lambda: kd.hard_loss(Z[:0], Y[:0]), r"labels of \(0,\) for answers of \(0, 3\): .* 1 image or more"),
+        (lambda: kd.soft_loss(Z, Z[:1].softmax(1)), r"answers of \(2, 3\) and of \(1, 3\): both are"),
+        (lambda: kd.soft_loss(Z[0], Z[0].softmax(0)), r"answers of \(3,\) and of \(3,\): both are"),
+        (lambda: kd.soft_loss(Z, torch.tensor([[0, 1, 0]] * 2)), "soft targets of torch.int64: they are shares"),
+        (lambda: loss(temperature=1e-5, weight=1), "temperature = 1e-05: T² times the loss is exact from 0.001"),
+        (lambda: loss(temperature=torch.tensor(4.0), weight=1), r"temperature = tensor\(4.\): a plain number"),
+        (lambda: kd.distillation_loss(Z, Z, None, temperature=1, weight=0.5), "weight = 0.5 and no labels"),
+        (
+            lambda: kd.distillation_loss(Z, None, Y, temperature=1, weight=0.5),
+            "weight = 0.5 and no teacher's logits: 0 learns without",
+        ),
+        (
+            lambda: kd.distilling(temperature=1, weight=0.5)(nn.Identity(), (Z,)),
+            r"a batch of 1 columns: they are \(images, labels, the teacher's logits\)",
+        ),
+        (
+            lambda: kd.distilling(Says(Z), temperature=1, weight=0.5)(nn.Identity(), (Z, Y, Z)),
+            r"a batch of 3 columns: they are \(images, labels\)",
+        ),
+        (lambda: kd.ensemble(Z), r"logits of \(2, 3\): an ensemble's are \[images, members, classes\]"),
+        (lambda: kd.shift_for_share(Z + torch.nan, 0, 0.1), "logits hold nan"),
+        (lambda: kd.shift_for_share(Z[:, :1], 0, 0.1), r"logits of \(2, 1\): .* 2 classes or more"),
+        (lambda: kd.answers(Says(Z / 0), Z), "the teacher's answer to image 0 is not finite"),
+        (lambda: kd.answers(Says(Z), Z, batch_size=0), "batch_size = 0: it is at least 1"),
+        (
+            lambda: kd.answers(nn.Sequential(nn.Dropout()).eval().append(nn.Dropout()), Z),
+            "the teacher is in training mode",
+        ),
         (lambda: kd.answers(nn.Linear(3, 3), Z), "the teacher is in training mode: call teacher.eval"),
         (
             lambda: kd.distilling(nn.Linear(3, 3), temperature=1, weight=1)(nn.Linear(3, 3), (Z, Y)),
@@ -236,6 +365,7 @@ loss = partial(kd.distillation_loss, Z, Z, Y)
         ),
     ],
 )
-def test_bad_input_is_named(call, message):
+def test_bad_input_is_named(call, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
     with pytest.raises(ValueError, match=message):
         call()

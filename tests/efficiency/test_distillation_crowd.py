@@ -3,6 +3,7 @@
 from functools import partial
 from itertools import count
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -171,12 +172,58 @@ def test_large_net_is_slower():
     assert kd.speed_up(slow, fast, torch.randn(64, 800), turns=5) > 3
 
 
+def test_what_is_frozen_stays_frozen():
+    def frozen():
+        net = make()
+        net[0].weight.requires_grad_(False)
+        return net
+
+    crowd = kd.Crowd(frozen, SEEDS)
+    learned = dict(zip(crowd.names, crowd.weights, strict=True))
+    assert [name for name, w in learned.items() if not w.requires_grad] == ["0.weight"]
+
+
+@pytest.mark.parametrize("dtype, factor", [(torch.float16, 300.0), (torch.float32, 1e-9), (torch.float32, 1e25)])
+def test_attention_map_has_length_one_at_any_scale(dtype, factor):
+    a = noise(2, 3, 4, 5)
+    found = kd.attention_map((factor * a).to(dtype))
+    torch.testing.assert_close(found.flatten(1).norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(found, kd.attention_map(a).float(), rtol=1e-2, atol=1e-3)
+    x = a.clone().requires_grad_()
+    (g,) = torch.autograd.grad(kd.attention_map(x)[0, 0, 0], x)
+    by_hand = a.square().sum(1)
+    (e,) = torch.autograd.grad((x.square().sum(1)[0, 0, 0] / x[0].square().sum(0).norm()), x)
+    close(g, e)
+    close(kd.attention_map(a)[0], by_hand[0] / by_hand[0].norm())
+    assert not kd.attention_map(torch.zeros(1, 2, 3, 3)).any()
+
+
+def test_hint_loss_in_half_precision_does_not_overflow():
+    hint = torch.full((1, 4, 20, 20), 20.0).half()
+    assert kd.hint_loss(torch.zeros_like(hint), hint).item() == 1600 * 400 / 2
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda: kd.Crowd(make, ()), "seeds is empty: a crowd has a network for each"),
         (lambda: kd.Crowd(lambda: nn.BatchNorm1d(3), (0,)), "the networks hold buffers, as batch norm does"),
         (lambda: kd.Regressor((8, 3, 3), (8, 4, 4)), r"features of \(8, 3, 3\) cannot become \(8, 4, 4\)"),
+        (lambda: kd.Crowd(make, SEEDS)(noise(4, 2, 1, 6, 6)), r"images of \(4, 2, 1, 6, 6\) for 3 networks"),
+        (lambda: kd.Crowd(make, SEEDS).member(3), "index = 3: the 3 networks are 0 to 2"),
+        (lambda: kd.each(torch.ones(2, 3), 0), "seeds = 0: a crowd has at least 1"),
+        (lambda: kd.Regressor((2, 8, 4, 4), (2, 8, 4, 4)), r"features of \(2, 8, 4, 4\) and .* without the batch"),
+        (
+            lambda: kd.hint_loss(torch.ones(4, 2, 3, 3), torch.ones(1, 2, 3, 3)),
+            r"a guess of \(4, 2, 3, 3\) at a hint of \(1, 2, 3, 3\)",
+        ),
+        (lambda: kd.attention_map(torch.ones(2, 3, 3)), r"features of \(2, 3, 3\): \[images, channels, h, w\]"),
+        (lambda: kd.attention_loss([], []), "0 layers of the student and 0 of the teacher"),
+        (
+            lambda: kd.attention_loss([torch.ones(4, 2, 3, 3)], [torch.ones(1, 2, 3, 3)]),
+            "features of 4 and of 1 images: show both networks the same",
+        ),
+        (lambda: kd.microjoules(float("nan")), "multiply_adds = nan"),
         (lambda: kd.attention_map(torch.ones(1, 2, 3, 3), 0), "power = 0: it is above 0, usually 2"),
         (lambda: kd.attention_loss([torch.ones(1, 2, 3, 3)], []), "1 layers of the student and 0 of the teacher"),
         (
@@ -187,6 +234,7 @@ def test_large_net_is_slower():
         (lambda: kd.speed_up(nn.Identity(), nn.Identity(), torch.ones(1), turns=0), "turns = 0: at least 1"),
     ],
 )
-def test_bad_input_is_named(call, message):
+def test_bad_input_is_named(call, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
     with pytest.raises(ValueError, match=message):
         call()

@@ -25,6 +25,7 @@ from helpers.foundations.optimizers import (
     rosenbrock,
     saddle,
 )
+from helpers.foundations.optimizers.landscapes import coordinates
 
 FIRST_ORDER = [SGD, Momentum, Nesterov, AdaGrad, RMSProp, Adam, AdamW]
 TORCH = {
@@ -413,8 +414,15 @@ def test_memory_of_torch_continues_here(method):
         (partial(Momentum, momentum=1.0), r"momentum = 1.0: a decay rate lies in \[0, 1\), for example 0.9"),
         (partial(RMSProp, alpha=-0.5), "alpha = -0.5"),
         (partial(AdamW, betas=(0.9, 1.5)), r"betas\[1\] = 1.5"),
-        (partial(LBFGS, history_size=0), "history_size = 0: at least 1 step"),
-        (partial(LBFGS, max_iter=0), "max_iter = 0: a step has at least 1"),
+        (partial(Adam, lr=torch.tensor(0.1)), r"lr = 0.1.*: a number, lr.item\(\)"),
+        (partial(SGD, lr=torch.tensor(0.1)), "lr = .*: a number"),
+        (partial(Adam, betas=(0.9,)), r"betas = \(0.9,\): two decay rates"),
+        (partial(Momentum, momentum=float("nan")), "momentum = nan"),
+        (partial(LBFGS, tolerance_grad=float("nan")), "tolerance_grad = nan"),
+        (partial(LBFGS, max_iter=2.5), "max_iter = 2.5: a whole number, at least 1"),
+        (partial(BFGS, max_eval=0), "max_eval = 0: a whole number"),
+        (partial(LBFGS, history_size=0), "history_size = 0: a whole number, at least 1"),
+        (partial(LBFGS, max_iter=0), "max_iter = 0: a whole number, at least 1"),
         (partial(BFGS, line_search_fn="wolfe"), "line_search_fn = 'wolfe': None, 'strong_wolfe' or 'exact'"),
     ],
 )
@@ -456,11 +464,130 @@ def test_bad_closures_are_refused():
 
     with pytest.raises(ValueError, match=r"without backward\(\), or after backward\(retain_graph=True\)"):
         Newton([x]).step(spent)
-    with pytest.raises(ValueError, match="Newton.step needs a closure"):
-        Newton([x]).step(None)
+    for method in (Newton, BFGS, LBFGS):
+        with pytest.raises(
+            ValueError, match=rf"{method.__name__}.step needs a closure .*step\(closure\): gradient_update"
+        ):
+            method([x]).step()
+    for returned, found in ((None, "NoneType"), (torch.ones(2), r"shape \[2\]")):
+        with pytest.raises(ValueError, match=f"the closure returns {found}: it returns the loss"):
+            BFGS([x]).step(lambda returned=returned: returned)
     with pytest.raises(ValueError, match="the loss is nan: an earlier step went too far"):
         LBFGS([x]).step(lambda: (x * float("nan")).sum())
     for flat in (lambda: x.sum(), lambda: x[0] ** 2 + 0 * x[1]):
         with pytest.raises(ValueError, match="damping = 0.0: the Hessian is singular, damp more"):
             Newton([x]).step(flat)
     assert x.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("method", [Adam, AdaGrad, RMSProp], ids=lambda m: m.__name__)
+def test_an_eps_that_vanishes_is_refused(method):
+    """1e-8 is 0 in float16: the first gradient of 0 would make 0 / 0."""
+    half = nn.Parameter(torch.ones(2, dtype=torch.float16))
+    with pytest.raises(ValueError, match="eps = 1e-.* is 0 in torch.float16: keep parameters in float32, or take 1e-4"):
+        method([half])
+    half.grad = torch.tensor([0.0, 1.0], dtype=torch.float16)
+    method([half], eps=1e-4).step()
+    assert bool(half.isfinite().all()) and half[0] == 1
+
+
+# -- states: torch's go on here as there, or are refused ---------------------------------------------------------------
+
+
+def continued(mine, theirs):
+    """Weights after five steps of torch, and five more there and here."""
+    model = network()
+    reference = theirs(model.parameters())
+    train(model, reference, 5)
+    copy = deepcopy(model)
+    ours = mine(copy.parameters())
+    ours.load_state_dict(deepcopy(reference.state_dict()))
+    train(model, reference, 5, first=5)
+    train(copy, ours, 5, first=5)
+    return weights(copy), weights(model)
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+@every_first_order
+def test_states_of_torch_go_on_here(method, maximize):
+    """Settings and memory: learning rate, decay and direction are torch's, whatever this one was built with."""
+    theirs = partial(TORCH[method], lr=0.02, weight_decay=0.1, maximize=maximize)
+    torch.testing.assert_close(*continued(partial(method, lr=0.5), theirs), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "mine, theirs, message",
+    [
+        (Adam, partial(optim.Adam, amsgrad=True), "amsgrad = True: Adam here has no such setting"),
+        (Adam, optim.AdamW, "decoupled_weight_decay = True: Adam here has no such setting"),
+        (AdamW, optim.Adam, "decoupled_weight_decay = False: AdamW is the method with decoupled_weight_decay = True"),
+        (SGD, partial(optim.SGD, momentum=0.9), "momentum = 0.9: SGD here has no such setting"),
+        (Momentum, partial(optim.SGD, momentum=0.9, nesterov=True), "nesterov = True: Momentum here has no such"),
+        (Momentum, partial(optim.SGD, momentum=0.9, dampening=0.5), "dampening = 0.5"),
+        (Nesterov, partial(optim.SGD, momentum=0.9), "nesterov = False: Nesterov is the method with nesterov = True"),
+        (RMSProp, partial(optim.RMSprop, centered=True), "centered = True"),
+        (RMSProp, partial(optim.RMSprop, momentum=0.5), "momentum = 0.5: RMSProp here has no such setting"),
+        (AdaGrad, partial(optim.Adagrad, lr_decay=0.1), "lr_decay = 0.1"),
+        (AdaGrad, optim.RMSprop, "alpha = 0.99: AdaGrad here has no such setting"),
+        (Adam, partial(optim.SGD, lr=0.1), "(betas|eps) is missing among Adam's settings"),
+        (Adam, partial(optim.Adam, lr=torch.tensor(0.1)), "lr = .*: a number"),
+        (Adam, partial(Momentum, lr=0.1), "(betas|eps) is missing among Adam's settings"),
+        (Momentum, Nesterov, "nesterov = True: Momentum here has no such setting"),
+        (Adam, AdamW, "decoupled_weight_decay = True"),
+    ],
+    ids=str,
+)
+def test_states_of_other_methods_are_refused(mine, theirs, message):
+    model = network()
+    reference, ours = theirs(model.parameters()), mine(model.parameters(), lr=0.3)
+    train(model, reference, 2)
+    before = deepcopy(ours.state_dict())
+    with pytest.raises(ValueError, match=message):
+        ours.load_state_dict(reference.state_dict())
+    assert ours.state_dict() == before
+    with pytest.raises(ValueError, match="here has no such setting"):  # the same, given to a group
+        Adam([{"params": [nn.Parameter(torch.ones(1))], "amsgrad": True}])
+
+
+@pytest.mark.parametrize("method", [Momentum, AdaGrad, Adam, BFGS, LBFGS], ids=lambda m: m.__name__)
+def test_memories_that_do_not_fit_are_refused(method):
+    def started(model):
+        optimizer = method(model.parameters(), lr=0.1)
+        for step in range(3):
+            optimizer.step(lambda step=step: backward(model, step))
+        return optimizer
+
+    ours = started(network())
+    wide = nn.Sequential(nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, 3)).double()
+    before = deepcopy(ours.state_dict())
+    with pytest.raises(ValueError, match="is of shape .*: it was saved from another model"):
+        ours.load_state_dict(started(wide).state_dict())
+    strange = deepcopy(before)
+    strange["state"][0]["ro"] = [1.0]
+    with pytest.raises(ValueError, match=f"remembers .*ro, .*{method.__name__} here .*: another method saved it"):
+        ours.load_state_dict(strange)
+    if method is Adam:
+        del strange["state"][0]["ro"], strange["state"][0]["exp_avg_sq"]
+        with pytest.raises(ValueError, match="remembers exp_avg, Adam here exp_avg, exp_avg_sq"):
+            ours.load_state_dict(strange)
+    torch.testing.assert_close(ours.state_dict(), before, rtol=0, atol=0)
+
+
+def test_curvature_goes_down_only():
+    for method in (Newton, BFGS, LBFGS):
+        with pytest.raises(ValueError, match=f"maximize = True: {method.__name__} goes down, give the negative loss"):
+            method([{"params": [nn.Parameter(torch.ones(1))], "maximize": True}])
+    model = network()
+    theirs = optim.LBFGS(model.parameters(), max_iter=2)
+    theirs.step(lambda: backward(model))
+    with pytest.raises(ValueError, match="the state remembers .*old_dirs.*, LBFGS here .*: another method saved it"):
+        LBFGS(model.parameters()).load_state_dict(theirs.state_dict())
+
+
+def test_surfaces_refuse_other_points():
+    with pytest.raises(ValueError, match=r"points \[4, 3\]: this surface lies over the plane"):
+        coordinates(torch.zeros(4, 3))
+    with pytest.raises(ValueError, match=r"2 curvatures for points \[5, 1\]: give one for each coordinate"):
+        bowl(torch.ones(5, 1), (1.0, 10.0))
+    with pytest.raises(ValueError, match=r"f is of shape \[2\] at \[1.0, 2.0\]: its value there is one number"):
+        descend(lambda x: x**2, (1.0, 2.0), SGD, 1)

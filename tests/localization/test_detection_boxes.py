@@ -291,6 +291,10 @@ def test_refused_boxes():
     for function in (box_area, lambda x: plain(box_iou)(x, x), lambda x: plain(box_convert)(x, "xyxy", "xywh")):
         with pytest.raises(ValueError, match=r"of shape \(2, 5\): the last axis holds the 4 numbers"):
             plain(function)(torch.zeros(2, 5))
+    for function in (encode_boxes, decode_boxes):
+        for weights in ((1.0, 1.0, 0.0, 1.0), (1.0, 1.0)):
+            with pytest.raises(ValueError, match=r"weights = \(1.0, 1.0.*: 4 positive numbers"):
+                plain(function)(good, good, weights)
     with pytest.raises(ValueError, match="in_fmt = 'yxyx': it is one of"):
         box_convert(good, "yxyx", "xyxy")
     with pytest.raises(ValueError, match="fmt = 'corners': it is one of"):

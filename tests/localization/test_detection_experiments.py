@@ -23,7 +23,9 @@ from helpers.localization.detection.experiments import (
     draw_scenes,
     find,
     learn,
+    near_pairs,
     photographs,
+    windows_of,
 )
 from helpers.notebook import table
 from tools.notebooks import BOOK
@@ -72,37 +74,53 @@ def voc(monkeypatch):
 
 
 def test_photographs_are_squeezed_with_their_boxes(voc):
-    images, boxes, labels = photographs("trainval", 8)
+    (images, boxes, labels), marks = photographs("trainval", 8, difficult=False)
     assert images.shape == (2, 3, 8, 8)
     assert_close(images[:, :, 3, 5], torch.tensor([[1.0, 0, 0], [1, 0, 0.2]]))
     assert_close(boxes[0], torch.tensor([[0.0, 0, 4, 4]]))
     assert_close(boxes[1], torch.tensor([[2.0, 2, 8, 8], [0, 0, 2, 2]]))
     assert [[VOC_CLASSES[k] for k in label] for label in labels] == [["dog"], ["car", "cat"]]
+    assert [mark.tolist() for mark in marks] == [[False], [False, False]]
+
+
+def test_a_judge_is_told_what_is_difficult(voc):
+    """A detection of the difficult person is no error, and the cat that is one need not be found."""
+    scenes, marks = photographs("trainval", 8, difficult=True)
+    assert [[VOC_CLASSES[k] for k in label] for label in scenes.labels] == [["dog", "person"], ["car", "cat"], ["cat"]]
+    assert [mark.tolist() for mark in marks] == [[False, True], [False, False], [True]]
+    found = [
+        Detections(box, torch.ones(len(box)), label) for box, label in zip(scenes.boxes, scenes.labels, strict=True)
+    ]
+    found[2] = Detections(*(x[:0] for x in found[2]))
+    rules = dict(classes=20, thresholds=(0.5,), points=11, rule="voc")
+    result = detection.evaluate_detections(found, *scenes[1:], ignored=marks, **rules)
+    assert result.mean == 1 and result.precision[:, 0].isfinite().sum() == 3  # dog, car, cat
+    assert detection.evaluate_detections(found, *scenes[1:], **rules).mean < 1
 
 
 def test_page_learns_photographs_at_scale(capsys):
     """The cell that the lecture passes over, with four images and ten steps."""
     cells = nbformat.read(BOOK / "localization/detection.ipynb", 4).cells
-    (cell,) = (cell.source for cell in cells if "photographs(split" in cell.source)
+    (cell,) = (cell.source for cell in cells if "photographs(split" in cell.source or "photographs(\n" in cell.source)
     (method,) = (cell.source for cell in cells if "class Method" in cell.source)
     (scaled,) = (cell.source for cell in cells if "def scaled" in cell.source)
     (ssd,) = (cell.source for cell in cells if 'kit["SSD"] =' in cell.source)
     asked = []
 
-    def some(split, side, device):
-        asked.append((split, side))
+    def some(split, side, *, difficult, device):
+        asked.append((split, side, difficult))
         drawn = draw_scenes(4, side, seed=0, device=device)
-        return drawn._replace(labels=[label + 16 for label in drawn.labels])
+        drawn = drawn._replace(labels=[label + 16 for label in drawn.labels])
+        return drawn, [label == 16 for label in drawn.labels]
 
-    names = dict(seed=0, size=64, device="cpu", k=4, longer=1, trunk=detection.Trunk(), photographs=some, nn=nn)
+    names = dict(seed=0, size=64, device="cpu", k=4, steps=10, trunk=detection.Trunk(), photographs=some, nn=nn)
     names |= dict(od=detection, partial=partial, NamedTuple=NamedTuple, deepcopy=deepcopy, table=table, torch=torch)
     names |= dict(by_scale=lambda _, *, lecture, gpu: gpu, scale="gpu", Scenes=Scenes, find=find, train=None)
-    names["learn"] = lambda *given, run, rate, batch_size: learn(*given[:3], 10, run=run, rate=rate, batch_size=2)
-    names["study"] = lambda *given: None
-    exec(method.partition("longer =")[0] + "\nkit = {}", names)
+    names["learn"] = lambda *given, run, rate, batch_size: learn(*given, run=run, rate=rate, batch_size=2)
+    exec(method.partition("sizes =")[0] + "\nkit = {}", names)
     exec(scaled.partition("study(")[0] + ssd.partition("for name")[0], names)
     exec(cell, names)
-    assert asked == [("trainval", 64), ("test", 64)]
+    assert asked == [("trainval", 64, False), ("test", 64, True)]
     assert [row[0] for row in names["rows"]] == ["Faster R-CNN", "SSD"]
     assert "| Faster R-CNN | 0." in capsys.readouterr().out
 
@@ -140,6 +158,13 @@ def test_learns_toy_problem_from_the_sum_of_all_losses():
     model = learn(Guess(), guess_losses, labelled([1, 2, 3, 4] * 8), 200, run=0, rate=0.1)
     assert model.value.item() == pytest.approx(3.0, abs=0.2)  # one loss alone would lead to 2.5 or 3.5
     assert not model.training
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_learns_for_few_steps(steps):
+    seen = []
+    learn(Guess(), partial(guess_losses, seen=seen), labelled([1, 2, 3, 4] * 8), steps, run=0)
+    assert len(seen) == steps
 
 
 def test_a_run_decides_the_order_and_what_is_drawn():
@@ -189,25 +214,53 @@ def found_of(*which, label):
     return Detections(CORNERS[list(which)], torch.ones(len(which)), torch.tensor(label))
 
 
-def test_pairs_are_counted_by_the_cell_of_their_centres():
-    labels = torch.tensor([0, 1, 2])  # 0 and 1 share a cell of 16 pixels; 1 and 2 do not, 0 and 2 neither
-    whole = found_of(0, 1, 2, label=[0, 1, 2])
-    assert both_found([whole], [CORNERS], [labels], cell=16) == (1.0, 1.0)
+def test_pairs_are_told_by_the_cell_of_their_centres():
+    labels = torch.tensor([0, 1, 2])  # 0 and 1 share a cell of 16 pixels; 1 and 2 do not; 0 and 2 are 17 apart
+    whole, misnamed = found_of(0, 1, 2, label=[0, 1, 2]), found_of(0, 1, 2, label=[0, 1, 1])
+    pairs = near_pairs([whole, misnamed], [CORNERS] * 2, [labels] * 2, cell=16)
+    assert pairs == {
+        (0, 0, 1): (True, True),
+        (0, 1, 2): (False, True),
+        (1, 0, 1): (True, True),
+        (1, 1, 2): (False, False),
+    }
     without_first = found_of(1, 2, label=[1, 2])
-    assert both_found([without_first], [CORNERS], [labels], cell=16) == (0.0, 1.0)  # the pair (0, 2) is 17 apart
-    misnamed = found_of(0, 1, 2, label=[0, 1, 1])
-    assert both_found([misnamed], [CORNERS], [labels], cell=16) == (1.0, 0.0)
-    assert both_found([whole, misnamed], [CORNERS] * 2, [labels] * 2, cell=16) == (1.0, 0.5)
-
-
-def test_pairs_of_one_class_do_not_count():
-    labels = torch.tensor([0, 0, 1])
-    with pytest.raises(ValueError, match="no pair of things in one cell of 16 pixels"):
-        both_found([found_of(0, label=[0])], [CORNERS], [labels], cell=16)
+    assert [pair.found for pair in near_pairs([without_first], [CORNERS], [labels], cell=16).values()] == [False, True]
+    assert list(near_pairs([whole], [CORNERS], [torch.tensor([0, 0, 1])], cell=16)) == [(0, 1, 2)]  # one class: no pair
 
 
 def test_pairs_must_overlap_their_things():
     labels = torch.tensor([0, 1, 2])
     moved = Detections(CORNERS + 4, torch.ones(3), labels)  # overlap 1/14 … : below one half
-    assert both_found([moved], [CORNERS], [labels], cell=16) == (0.0, 0.0)
-    assert both_found([moved], [CORNERS], [labels], cell=16, overlap=0.01) == (1.0, 1.0)
+    assert not any(pair.found for pair in near_pairs([moved], [CORNERS], [labels], cell=16).values())
+    low = near_pairs([moved], [CORNERS], [labels], cell=16, overlap=0.01)
+    assert all(pair.found for pair in low.values())
+
+
+def test_windows_move_boxes_with_the_image():
+    images = torch.arange(3 * 6 * 6.0).view(1, 3, 6, 6)
+    scenes = Scenes(images, [torch.tensor([[1.0, 2, 5, 6]])], [torch.tensor([3])])
+    view = windows_of(scenes, 4, 2)
+    assert torch.equal(view.images, images[:, :, 2:, 2:])
+    assert view.boxes[0].tolist() == [[-1, 0, 3, 4]] and view.labels is scenes.labels
+
+
+def test_the_same_pairs_are_counted_in_both_views():
+    """Shifted by half a cell the first pair is torn, and the second one comes to share a cell."""
+    scenes = Scenes(torch.zeros(1, 3, 24, 24), [CORNERS], [torch.tensor([0, 1, 2])])
+    views = [windows_of(scenes, 16, at) for at in (0, 2)]
+    assert [view.boxes[0][1].tolist() for view in views] == [[8, 8, 14, 14], [6, 6, 12, 12]]
+    # The third thing is cut by the first view, the first thing by the second: no pair is whole in both.
+    seen = [[Detections(view.boxes[0], torch.ones(3), view.labels[0])] for view in views]
+    with pytest.raises(ValueError, match="no pair shares a cell of 16 pixels in one view only"):
+        both_found(seen, views, cell=16)
+    scenes = Scenes(torch.zeros(1, 3, 40, 40), [CORNERS + 8], [torch.tensor([0, 1, 2])])
+    views = [windows_of(scenes, 32, at) for at in (0, 8)]  # centres 11, 19, 26 and 3, 11, 18 in x
+    seen = [[Detections(view.boxes[0], torch.ones(3), view.labels[0])] for view in views]
+    assert both_found(seen, views, cell=16) == (1.0, 1.0)
+    lost = Detections(*(x[1:] for x in seen[1][0]))  # the first thing, where it shares a cell with the second
+    assert both_found([seen[0], [lost]], views, cell=16) == (0.5, 1.0)
+    lost = Detections(*(x[:2] for x in seen[0][0]))  # the third, where it shares a cell with the second
+    assert both_found([[lost], seen[1]], views, cell=16) == (0.5, 1.0)
+    lost = Detections(*(x[:2] for x in seen[1][0]))
+    assert both_found([seen[0], [lost]], views, cell=16) == (1.0, 0.5)

@@ -184,10 +184,27 @@ def test_refused():
         soft_nms(boxes, scores, sigma=0)
 
 
+def test_scores_that_are_no_numbers_are_refused():
+    """Such a box came first, and struck out a sound one."""
+    boxes, scores = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9]]), torch.tensor([0.9, torch.nan])
+    for function in (nms, nms_steps, lambda *x: batched_nms(*x[:2], torch.tensor([0, 1]), x[2])):
+        with pytest.raises(ValueError, match=r"scores\[1\] = nan: no order .* lower its rate of learning"):
+            list(function(boxes, scores, 0.5))
+    with pytest.raises(ValueError, match=r"scores\[1\] = nan"):
+        soft_nms(boxes, scores)
+    infinite = torch.tensor([-torch.inf, torch.inf])
+    assert nms(boxes, infinite, 0.5).tolist() == [1]  # these have a place
+
+
+@pytest.mark.usefixtures("types_unchecked")
 def test_refused_numbers():
     """What the shape check of the tests would refuse first."""
     boxes = torch.tensor([[0.0, 0, 4, 4]])
     with pytest.raises(ValueError, match=r"scores of shape \(2,\) for 1 boxes"):
-        nms.__wrapped__(boxes, torch.tensor([0.5, 0.4]), 0.5)
+        nms(boxes, torch.tensor([0.5, 0.4]), 0.5)
+    with pytest.raises(ValueError, match=r"scores is of type list: give a tensor \[n\]"):
+        nms(boxes, [0.5], 0.5)
+    with pytest.raises(ValueError, match="boxes is of type list: give a tensor"):
+        nms(boxes.tolist(), torch.tensor([0.5]), 0.5)
     with pytest.raises(ValueError, match="2 idxs for 1 boxes"):
-        batched_nms.__wrapped__(boxes, torch.tensor([0.5]), torch.tensor([0, 1]), 0.5)
+        batched_nms(boxes, torch.tensor([0.5]), torch.tensor([0, 1]), 0.5)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -50,16 +51,18 @@ def case(seed, images=6, side=200, most=40):
     return found, boxes, labels
 
 
-def coco(found, boxes, labels, most):
+def coco(found, boxes, labels, most, ignored=None, areas=None):
     """Precision averaged over 101 recalls and largest recall, [t k areas], by pycocotools; -1 without objects."""
+    ignored = ignored or [torch.zeros(len(x)) for x in labels]
+    areas = areas or [(x[:, 2:] - x[:, :2]).prod(1) for x in boxes]
 
     def rows(boxes):
         return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist()
 
     truth = [
-        dict(image_id=i, category_id=k, bbox=row, area=row[2] * row[3], iscrowd=0)
-        for i, (box, label) in enumerate(zip(boxes, labels), 1)
-        for row, k in zip(rows(box), label.tolist())
+        dict(image_id=i, category_id=k, bbox=row, area=area, iscrowd=int(crowd))
+        for i, (box, *columns) in enumerate(zip(boxes, labels, areas, ignored), 1)
+        for row, k, area, crowd in zip(rows(box), *(column.tolist() for column in columns))
     ]
     guesses = [
         dict(image_id=i, category_id=k, bbox=row, score=score)
@@ -99,6 +102,40 @@ def test_matches_reference(seeds):
     assert compared > 1000  # figures that are neither 0 nor missing
 
 
+def test_crowds_and_areas_of_outlines_match_reference():
+    """A third of the objects are crowds, and an outline has a part of its box's area."""
+    compared = 0
+    for seed in range(40, 52):
+        found, boxes, labels = case(seed)
+        g = torch.Generator().manual_seed(seed)
+        crowds = [torch.rand(len(x), generator=g) < 1 / 3 for x in labels]
+        areas = [(x[:, 2:] - x[:, :2]).prod(1) * (0.3 + 0.7 * torch.rand(len(x), generator=g)) for x in boxes]
+        expected = coco(found, boxes, labels, 100, crowds, areas)
+        for place, area in enumerate(AREAS):
+            result = evaluate_detections(found, boxes, labels, classes=CLASSES, area=area, ignored=crowds, areas=areas)
+            for ours, theirs in zip((result.precision, result.recall), expected):
+                np.testing.assert_allclose(ours.nan_to_num(-1), theirs[..., place].T, rtol=0, atol=1e-12)
+            compared += int((result.precision > 0).sum())
+        plain = evaluate_detections(found, boxes, labels, classes=CLASSES).precision
+        assert not torch.equal(plain.nan_to_num(), torch.from_numpy(expected[0][..., 0].T))
+    assert compared > 300
+
+
+def test_a_crowd_is_met_by_what_lies_in_it_however_much_that_is():
+    """Three boxes in a crowd count neither way for COCO; one half of which lies outside of it counts as an error."""
+    boxes = torch.tensor([[0.0, 0, 100, 100], [200, 0, 210, 10]])
+    marks, zeros = torch.tensor([True, False]), torch.zeros(2, dtype=torch.long)
+    inside = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [90, 0, 109, 10]])  # the last by 10/19
+    there = torch.cat([inside, boxes[1:]])
+    found = [Detections(there, torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.zeros(4, dtype=torch.long))]
+    options = dict(classes=1, thresholds=(0.5, 0.55), ignored=[marks])
+    result = evaluate_detections(found, [boxes], [zeros], **options)
+    assert result.precision.tolist() == [[1.0, 0.5]]
+    assert result.recall.tolist() == [[1.0, 1.0]]
+    by_voc = evaluate_detections(found, [boxes], [zeros], rule="voc", **options)
+    assert by_voc.precision.tolist() == [[0.25, 0.25]]  # a difficult object is overlapped as any other
+
+
 @pytest.mark.parametrize(("second", "found_both"), [(0, True), (1, False)])
 def test_of_equal_overlaps_the_later_counts(second, found_both):
     """The surer box lies between two objects, the other upon one of them: it depends on the first choice whether that is free."""
@@ -121,25 +158,30 @@ def test_mean_matches_reference():
     assert tuple(np.linspace(0.5, 0.95, 10).round(2)) == COCO
 
 
-def naive(found, boxes, labels, label, threshold, points):
-    """VOC as its paper tells it: all detections of a class from the surest downwards, each to its best object."""
+def naive(found, boxes, labels, label, threshold, points, difficult=None):
+    """VOC as its kit has it: all detections of a class from the surest downwards, each to its best object; those of
+    difficult objects are neither right nor wrong, and nobody has to find such an object."""
+    difficult = difficult or [torch.zeros(len(x), dtype=torch.bool) for x in labels]
     ranked = sorted(
         (-one.scores[j].item(), i, j)
         for i, one in enumerate(found)
         for j in range(len(one.boxes))
         if one.labels[j] == label
     )
-    taken, hits, curve = set(), 0, []
-    objects = sum(int((x == label).sum()) for x in labels)
+    taken, hits, rank, curve = set(), 0, 0, []
+    objects = sum(int(((x == label) & ~marks).sum()) for x, marks in zip(labels, difficult))
     if not objects:
         return None
-    for rank, (_, i, j) in enumerate(ranked, 1):
+    for _, i, j in ranked:
         best, which = -1.0, None
         for o in range(len(boxes[i])):
             if labels[i][o] == label:
                 overlap = box_iou(found[i].boxes[[j]], boxes[i][[o]]).item()
                 if overlap > best:
                     best, which = overlap, (i, o)
+        if best >= threshold and difficult[which[0]][which[1]]:
+            continue
+        rank += 1
         if best >= threshold and which not in taken:
             taken.add(which)
             hits += 1
@@ -165,6 +207,42 @@ def test_voc_matches_a_loop(points):
                 assert np.isnan(value) if expected is None else value == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("points", [11, None])
+def test_voc_leaves_difficult_objects_out_like_a_loop(points):
+    changed = 0
+    for seed in (1, 2, 4, 5, 7, 8):
+        sides = case(seed, images=4, most=25)
+        g = torch.Generator().manual_seed(seed)
+        marks = [torch.rand(len(x), generator=g) < 0.4 for x in sides[2]]
+        options = dict(classes=CLASSES, thresholds=(0.5,), points=points, rule="voc")
+        result = evaluate_detections(*sides, ignored=marks, **options)
+        for label in range(CLASSES):
+            expected = naive(*sides, label, 0.5, points, marks)
+            value = result.precision[label, 0].item()
+            assert np.isnan(value) if expected is None else value == pytest.approx(expected, abs=1e-12)
+        changed += not torch.equal(result.precision, evaluate_detections(*sides, **options).precision)
+        curve = precision_recall_curve(*sides, 0, rule="voc", ignored=marks)
+        if not result.precision[0].isnan():
+            assert average_precision(*curve, points) == pytest.approx(result.precision[0, 0].item())
+    assert changed >= 4
+
+
+def test_the_recipes_of_the_docstring_give_the_figures_that_they_name():
+    """VOC counts all detections of an image, COCO a hundred; of a difficult object no detection counts."""
+    boxes = torch.tensor([[50.0, 50, 60, 60]]).repeat(101, 1)
+    boxes[100] = torch.tensor([0.0, 0, 10, 10])
+    zeros = torch.zeros(101, dtype=torch.long)
+    found, truth = [Detections(boxes, torch.linspace(1, 0.1, 101), zeros)], ([boxes[100:]], [zeros[:1]])
+    voc = dict(classes=1, thresholds=(0.5,), points=11, rule="voc")
+    assert evaluate_detections(found, *truth, **voc).mean == pytest.approx(1 / 101)
+    assert evaluate_detections(found, *truth, classes=1).mean == 0
+    assert evaluate_detections(found, *truth, classes=1, most=101).mean > 0
+    two = torch.cat([boxes[100:], boxes[:1]])
+    found = [Detections(two[:1], torch.tensor([0.9]), zeros[:1])]
+    for ignored, right in ((None, 6 / 11), ([torch.tensor([False, True])], 1.0)):
+        assert evaluate_detections(found, [two], [zeros[:2]], ignored=ignored, **voc).mean == pytest.approx(right)
+
+
 def test_the_two_rules_differ():
     """A second box over two objects: COCO gives it the free one, VOC calls it a duplicate."""
     truth = [torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 14]])], [torch.tensor([0, 0])]
@@ -184,6 +262,7 @@ def test_average_precision_by_hand():
     # Of recalls 0, 0.1 … 1 three are reached with precision 1, three more with 2/3.
     assert average_precision(precision, recall, 11) == pytest.approx((3 + 3 * 2 / 3) / 11)
     assert average_precision(precision[:0], recall[:0]) == 0
+    assert np.isnan(average_precision(*precision_recall(torch.tensor([False]), 0)))  # nothing to find
 
 
 def test_curve_belongs_to_the_average():
@@ -285,3 +364,39 @@ def test_refused():
         evaluate_detections(found, boxes, labels, classes=CLASSES).at(0.51)
     with pytest.raises(ValueError, match="low = 0.6 is above high = 0.5"):
         sort_errors(found, boxes, labels, low=0.6)
+    with pytest.raises(ValueError, match="thresholds is empty: give one"):
+        evaluate_detections(found, boxes, labels, classes=CLASSES, thresholds=())
+    with pytest.raises(ValueError, match="classes = 0: there is at least 1"):
+        evaluate_detections([], [], [], classes=0)
+    with pytest.raises(ValueError, match=r"ignored has the shapes .* a value for each of its boxes"):
+        evaluate_detections(found, boxes, labels, classes=CLASSES, ignored=[x[:0] for x in labels])
+    with pytest.raises(ValueError, match=r"areas has the shapes"):
+        evaluate_detections(found, boxes, labels, classes=CLASSES, areas=[x[:0] for x in labels])
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    "judge",
+    [
+        partial(evaluate_detections, classes=CLASSES),
+        partial(precision_recall_curve, label=0),
+        sort_errors,
+    ],
+    ids=["average precision", "curve", "errors"],
+)
+def test_refused_detections(judge):
+    """Scores that are no numbers have no rank; what is no `Detections` is named."""
+    found, boxes, labels = case(4)
+    at = next(i for i, one in enumerate(found) if len(one.scores) > 2)
+
+    def instead(one):
+        return [*found[:at], one, *found[at + 1 :]]
+
+    scores = found[at].scores.clone()
+    scores[1] = torch.nan
+    with pytest.raises(ValueError, match=rf"found\[{at}\].scores\[1\] = nan: no order has a place for it"):
+        judge(instead(found[at]._replace(scores=scores)), boxes, labels)
+    with pytest.raises(ValueError, match=rf"found\[{at}\] has .* boxes and scores of shape \(2,\): give one for each"):
+        judge(instead(found[at]._replace(scores=scores[:2])), boxes, labels)
+    with pytest.raises(ValueError, match=rf"found\[{at}\] is of type dict: give Detections\(boxes, scores, labels\)"):
+        judge(instead(found[at]._asdict()), boxes, labels)

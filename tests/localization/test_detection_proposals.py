@@ -140,6 +140,15 @@ def test_proposals_are_boxes_of_the_image():
     )
 
 
+def test_likely_boxes_come_first():
+    """Late regions of a hierarchy are large; at the head of the list they are larger than at its end."""
+    for seed in range(4):
+        boxes = selective_search(make_scenes(1, 64, seed=seed, rules=RULES).images[0])
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        tenth = len(area) // 4
+        assert area[:tenth].mean() > 2 * area[-tenth:].mean()
+
+
 def test_learns_toy_problem():
     """On scenes far fewer proposals than windows reach a higher recall; a window count gives away nothing by chance."""
     batch = make_scenes(20, 64, seed=0, rules=RULES)

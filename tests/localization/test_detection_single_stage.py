@@ -139,12 +139,24 @@ def test_localization_losses_match_reference():
 
 
 def test_localizer_gives_pixels_of_images_that_are_not_square():
-    model = localizer()
+    model = localizer().eval()
     nn.init.zeros_(model.regressor.weight)
     model.regressor.bias.data = torch.tensor([0.75, 0.5, 0.25, 1.5])
     (d,) = localization_detect(model, torch.rand(1, 3, 64, 96))
     assert_close(d.boxes, torch.tensor([[24.0, 32.0, 72.0, 64.0]]))  # ordered, clipped
     assert len(localization_detect(model, torch.rand(1, 3, 64, 96), score=0.999)[0].boxes) == 0
+
+
+def test_the_class_may_be_anywhere_and_the_place_may_not():
+    """One bright cell, moved: the same logits, another box; and the cells around it change no logit."""
+    model = localizer().eval()
+    maps = torch.zeros(2, 64, 8, 8)
+    maps[0, :, 1, 2], maps[1, :, 6, 5] = 1.0, 1.0
+    maps[1, :, :3] = 0.5
+    model.backbone.forward = lambda images: maps
+    logits, boxes = model(torch.rand(2, 3, 64, 64))
+    assert_close(logits[0], logits[1])
+    assert not torch.allclose(boxes[0], boxes[1])
 
 
 # Sliding window
@@ -188,6 +200,19 @@ def test_windows_of_all_sizes_cover_the_image():
         assert (mine[:, 2] <= 80 + 1e-3).all() and (mine[:, 3] <= 64 + 1e-3).all()
         assert mine[:, 2].max() > 80 - 4 * size / 20 - 0.3 and mine[:, 3].max() > 64 - 4 * size / 20 - 0.3
     assert len(windows) == len(model(images)[0])
+
+
+def test_windows_of_an_image_that_is_not_square():
+    """The pyramid rounds height and width by themselves: 64 x 81 pixels become 46 x 58 for windows of 28."""
+    model = SlidingWindow(WindowClassifier(classes=3), classes=3, sizes=(28.0,))
+    images = torch.rand(1, 3, 64, 81)
+    (level,) = model.pyramid(images)
+    assert level.shape[2:] == (46, 58)
+    windows = model.windows(images)
+    assert len(windows) == 7 * 10
+    expected = torch.tensor([36 * 81 / 58, 24 * 64 / 46, 56 * 81 / 58, 44 * 64 / 46])
+    assert_close(windows[-1], expected)
+    assert_close(windows[1] - windows[0], torch.tensor([4 * 81 / 58, 0, 4 * 81 / 58, 0]))
 
 
 def test_sliding_window_losses_match_reference():
@@ -269,10 +294,10 @@ def test_yolo_losses_match_reference():
 
 def test_a_cell_of_yolo_answers_for_its_first_object():
     shares = [torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.05, 0.05, 0.4, 0.4], [0.5, 0.5, 1.0, 1.0]])]
-    full, box, label = assign_cells(shares, [torch.tensor([2, 0, 1])], (2, 2))
-    assert full.tolist() == [[[True, False], [False, True]]]
-    assert label.tolist() == [2, 1]
-    assert_close(box, shares[0][[0, 2]])
+    shares += [torch.zeros(0, 4), torch.tensor([[0.6, 0.1, 0.8, 0.3]])]
+    cell, first = assign_cells(shares, (2, 2))
+    assert cell.tolist() == [0, 0, 3, 9]
+    assert first.tolist() == [True, False, True, True]
 
 
 def test_yolo_boxes_undo_the_targets():
@@ -283,7 +308,7 @@ def test_yolo_boxes_undo_the_targets():
 
 
 def test_yolo_scores_are_confidence_times_class():
-    model = yolo()
+    model = yolo().eval()
     y = torch.zeros(1, 4, 4, 13)
     y[0, 1, 2] = torch.tensor([0.5, 0.5, 0.5, 0.5, 0.9, 0.5, 0.5, 0.5, 0.5, 0.2, 0.1, 0.8, 0.0])
     model.forward = lambda images: y
@@ -292,6 +317,16 @@ def test_yolo_scores_are_confidence_times_class():
     assert_close(d.scores, torch.tensor([0.72, 0.09]))
     assert d.labels.tolist() == [1, 0]
     assert_close(d.boxes[0], torch.tensor([32.0, 16.0, 48.0, 32.0]))
+
+
+def test_yolo_boxes_end_at_the_border():
+    model = yolo().eval()
+    y = torch.zeros(1, 4, 4, 13)
+    y[0, 0, 3, :5] = torch.tensor([0.5, 0.5, 1.0, 0.8, 0.9])  # as wide as the image, from the last cell
+    y[0, 0, 3, 10] = 1.0
+    model.forward = lambda images: y
+    (d,) = yolo_detect(model, torch.rand(1, 3, 48, 64))
+    assert_close(d.boxes, torch.tensor([[24.0, 0, 64, 21.36]]))
 
 
 # For all

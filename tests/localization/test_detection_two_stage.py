@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from torchvision.ops import box_iou as reference_iou
 from torchvision.ops import roi_align as reference_align
 
-from helpers.convnets.output_size import layer_table
+from helpers.convnets.output_size import layer_table, receptive_field
 from helpers.data.scenes import SHAPES, Rules, make_scenes
 from helpers.localization.detection import backbone, fast_rcnn, faster_rcnn, rcnn, regions, rfcn, rpn
 from helpers.localization.detection.roi import roi_align, roi_pool
@@ -80,6 +80,32 @@ def test_parameter_count():
     assert count(build("rfcn")) == convolutions + proposals + maps
 
 
+def test_a_cell_of_the_trunk_sees_47_pixels():
+    """By the arithmetic of strides, by the gradient of one cell, and in the docstring."""
+    trunk = backbone.freeze_norms(backbone.Trunk()).double()
+    layers = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
+    field = receptive_field((m.kernel_size[0], m.stride[0], m.padding[0]) for m in layers)
+    assert (field.size, field.jump) == (47, trunk.stride) == (47, 8)
+    for m in layers:  # all positive, so that no path is cut by a ReLU
+        m.weight.data.abs_()
+    images = torch.rand(1, 3, 128, 128, dtype=torch.float64) / 2 + 0.5
+    images.requires_grad_()
+    trunk(images)[0, :, 8, 7].sum().backward()
+    rows, columns = (images.grad[0].abs().sum(0).sum(i).nonzero()[:, 0] for i in (1, 0))
+    assert len(rows) == len(columns) == 47
+    assert rows[0] == field.start + 8 * field.jump and columns[0] == field.start + 7 * field.jump
+    assert "47 x 47 pixels" in backbone.Trunk.__doc__
+
+
+def test_the_trunk_sees_an_image_and_its_negative_alike(few):
+    """0 … 1 is centred: no bias, so the first maps of the negative are the negatives of the first maps."""
+    trunk, seen = backbone.Trunk(), []
+    trunk.stages[0][0].register_forward_hook(lambda *given: seen.append(given[-1]))
+    trunk(few.images), trunk(1 - few.images)
+    assert_close(seen[0], -seen[1], rtol=1e-4, atol=1e-5)
+    assert seen[0].abs().max() > 0.1
+
+
 def test_outputs_have_a_row_for_each_region(few):
     boxes = [b[: i + 1] for i, b in enumerate(windows(few.images))]
     for name in ("rcnn", "fast"):
@@ -121,6 +147,32 @@ def test_matches_reference(few):
 def test_warping_a_whole_image_changes_nothing(few):
     whole = [few.images.new_tensor([[0, 0, 64, 64]])] * 4
     assert_close(rcnn.warp(few.images, whole, 64), few.images)
+
+
+def test_crops_have_their_surroundings(few):
+    """What the head of R-CNN says of a region is what it says of the crop with an eighth more on each side."""
+    model, boxes = build("rcnn"), [b[::40] for b in windows(few.images)]
+    crops = rcnn.warp(few.images, boxes, 32, context=0.125)
+    expected = model.box_predictor(model.box_head(model.trunk(crops)))
+    assert_close(model(few.images, boxes).logits, expected.logits)
+    bare = rcnn.warp(few.images, boxes, 32)
+    assert not torch.allclose(crops, bare, atol=1e-2)
+
+
+def test_votes_are_read_where_the_region_lies():
+    """Score maps that hold their own column, in pixels of the image: a region's mean is its middle."""
+    head = rfcn.PositionSensitiveHead(4, classes=1, stride=8, finer=2)
+    across = (torch.arange(16.0) * 4 + 2).expand(1, 1, 16, 16)
+    head.score_maps = lambda maps: (across.expand(-1, 9 * 2, -1, -1), across.expand(-1, 9 * 4, -1, -1))
+    output = head([torch.zeros(1, 4, 8, 8)], [torch.tensor([[16.0, 16, 40, 40], [0, 8, 24, 32]])])
+    assert_close(output.logits, torch.tensor([[28.0] * 2, [12.0] * 2]))
+
+
+def test_anchors_sit_amid_the_cells(few):
+    anchors = build("faster").eval()(few.images[:1]).anchors.anchors
+    middle = (anchors[:, :2] + anchors[:, 2:]) / 2
+    assert middle[:4, 0].tolist() == [4, 4, 4, 12] and middle[-1].tolist() == [60, 60]
+    assert (anchors[:3, 2] - anchors[:3, 0]).tolist() == [12, 20, 28]  # 19 rounded to whole pixels on both sides
 
 
 def test_sampled_regions_have_the_right_labels(few):
@@ -337,6 +389,14 @@ def test_freezing_keeps_what_evaluation_gives():
     x = torch.rand(2, 3, 64, 64)
     expected = trunk.eval()(x)
     assert_close(backbone.freeze_norms(trunk).train()(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_freezing_keeps_the_epsilon():
+    norm = nn.Sequential(nn.BatchNorm2d(3, eps=0.5))
+    norm[0].running_var.fill_(0.1)
+    x = torch.rand(2, 3, 4, 4)
+    expected = norm.eval()(x)
+    assert_close(backbone.freeze_norms(norm)(x), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,11 +6,13 @@ from functools import partial
 from math import log
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import timm
 import torch
 from timm.models.byobnet import checkpoint_filter_fn
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
@@ -392,24 +394,65 @@ def test_full_size_in_bfloat16_on_a_gpu():
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_encoders_read_no_values_and_break_no_graph(monkeypatch):
+    """So a GPU need not be waited for: they run on fakes, which have no values, and in one graph, losses and all."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of shapes break the graph
+    images, tokens = noise(3, 3, 32, 32).float(), texts()
+    for kinds in (dict(vision="resnet", text="transformer"), dict(vision="vit", text="cbow")):
+        small = partial(clip_small, vocab=30, context=9, **kinds)
+        model = small().eval()
+        compiled = torch.compile(pair_loss, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(model, images, tokens), pair_loss(model, images, tokens))
+        with FakeTensorMode():
+            assert pair_loss(small(), torch.empty(3, 3, 32, 32), torch.empty(3, 9, dtype=torch.long)).shape == ()
+
+
+def pair_loss(model: nn.Module, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    return clip_loss(model, (images, tokens))[0]
+
+
+def test_states_of_others_are_told_apart():
+    with pytest.raises(ValueError, match="no name begins with 'visual.', .*try from_transformers"):
+        from_openai(theirs().state_dict())
+    with pytest.raises(ValueError, match="no name begins with 'vision_model.', .*try from_openai"):
+        from_transformers({f"visual.{k}": v for k, v in ours().image.state_dict().items()})
+    state = theirs().state_dict()
+    del state["text_model.encoder.layers.0.self_attn.k_proj.bias"]
+    with pytest.raises(ValueError, match="text.transformer.layers.0.self_attn.in_proj_bias of q, v only"):
+        from_transformers(state)
+
+
 def refused(message: str, call, *arguments, **words):
     with pytest.raises(ValueError, match=message):
         call(*arguments, **words)
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
     vit, resnet = VisionTransformer(**VIT, features=16), ModifiedResNet((1, 1), width=8, heads=2, features=4, image=16)
     text = TextTransformer(**TEXT, features=16)
     refused("images of 16x12 pixels in an encoder for 12x12: resize", vit, torch.zeros(1, 3, 16, 12))
     refused("images of 24x24 pixels in an encoder for 16x16", resnet, torch.zeros(1, 3, 24, 24))
+    refused(r"images of \(3, 12, 12\): .*; one image is images\[None\]", vit, torch.zeros(3, 12, 12))
+    refused(r"images of \(1, 1, 16, 16\)", resnet, torch.zeros(1, 1, 16, 16))
+    refused("images of torch.uint8: numbers in 0 … 1", vit, torch.zeros(1, 3, 12, 12, dtype=torch.uint8))
     refused("image = 14, patch = 4: .* resize or pad to", VisionTransformer, **VIT | dict(image=14), features=4)
     refused("image = 20: 2 stages divide the side by 8", ModifiedResNet, (1, 1), width=8, heads=2, features=4, image=20)
+    for depths in ((), (1, 0, 1)):
+        refused(r"depths = .*at least 1 stage, 1 block in each", ModifiedResNet, depths, width=8, heads=2, features=4)
+    refused("width = 7: .*an even width", ModifiedResNet, (1,), width=7, heads=2, features=4)
     refused("dim = 8, heads = 3", AttentionPool, side=2, dim=8, heads=3, features=4)
     refused("token 30: the 30 tokens", text, torch.full((1, 4), 30))
     refused("token -1", text, torch.tensor([[28, -1, 29]]))
     refused("10 tokens: the context of this encoder is 9; .*truncate=True", text, torch.full((1, 10), 29))
     refused("text 1 has no token 29", text, torch.tensor([[28, 29], [28, 3]]))
-    refused("text 0 has no token 29", BagOfWords(vocab=30, context=9, dim=8, features=4), torch.tensor([[28, 3]]))
+    bag = BagOfWords(vocab=30, context=9, dim=8, features=4)
+    refused("text 0 has no token 29", bag, torch.tensor([[28, 3]]))
+    refused("token 31: the 30 tokens", bag, torch.tensor([[28, 31, 29]]))
+    refused(r"tokens of \(3,\), torch.int64: integers, a row for each text", text, torch.tensor([28, 3, 29]))
+    refused("tokens of .* torch.float32", text, torch.tensor([[28.0, 3, 29]]))
+    refused("end = 30: the 30 tokens are 0 to 29", TextTransformer, **TEXT, features=4, end=30)
+    refused("temperature = inf", CLIP, vit, text, temperature=float("inf"))
     refused("temperature = 0.0: it is above 0", CLIP, vit, text, temperature=0.0)
     refused("vision = 'eye': one of resnet, vit", clip_small, vocab=9, context=4, vision="eye")
     refused("text = 'ear': one of transformer, cbow", clip_small, vocab=9, context=4, text="ear")

@@ -78,6 +78,9 @@ def test_stream_is_the_same_for_any_number_of_workers(tokenizer):
     torch.testing.assert_close(alone, many, rtol=0, atol=0)
     torch.testing.assert_close(torch.cat([x for x, _ in alone]), scenes.images)
     assert torch.equal(torch.cat([y for _, y in alone]), tokenizer(scenes.captions, context=12, truncate=True))
+    assert len(list(stream)) == 8
+    with pytest.raises(IndexError, match="scene -1 of 8"):
+        stream[-1]
     with pytest.raises(ValueError, match="length = 0"):
         ex.SceneStream(0, ex.scene_rules(1), tokenizer, seed=5, image=16, context=12)
 
@@ -108,6 +111,15 @@ def test_folder_of_photographs(folder, tokenizer):
         pixels, tokens = data[i]
         torch.testing.assert_close(pixels, torch.tensor([1.0, 0.0, blue])[:, None, None].expand(3, 16, 16))
         assert tokenizer.decode(tokens) == " ".join(clip.split_words(data.rows[i][1]))
+    (folder / "Images" / "2.png").write_text("half a download")
+    with pytest.raises(ValueError, match=r"2.png cannot be read \(UnidentifiedImageError\): fetch it anew"):
+        data[3]
+    (folder / "captions.txt").write_text("\ufeffimage,caption\n0.png,a\n\n", encoding="utf-8")
+    assert ex.read_captions(folder) == [("0.png", "a")]
+    (folder / "captions.txt").write_text("image,caption\n0.png,red, so red\n1.png,tall\n")
+    with pytest.raises(ValueError, match="'0.png', 'red', ' so red'. are 3 fields; put a sentence with commas"):
+        ex.read_captions(folder)
+    (folder / "captions.txt").write_text("image,caption\n0.png,a\n1.png,tall\n")
     (folder / "Images" / "1.png").unlink()
     with pytest.raises(ValueError, match=r"Images has no 1.png, of captions.txt"):
         ex.CaptionedFolder(folder, tokenizer, image=16, context=20)

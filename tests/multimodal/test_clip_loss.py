@@ -4,6 +4,7 @@ from functools import partial
 from math import log
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -139,7 +140,29 @@ def test_one_pair_is_refused(loss):
         loss(*features(1))
 
 
-def test_bad_input_is_named():
+def test_half_precision_in_chunks():
+    """Cold and well matched: a small loss, the difference of logits near 100, is not lost."""
+    x = F.normalize(torch.eye(8) + 0.05, dim=1)
+    scale = torch.tensor(20.0)
+    for dtype in (torch.bfloat16, torch.float16):
+        given = [part.to(dtype) for part in (x, x, scale)]
+        plain, chunked = contrastive_loss(*given).float(), chunked_loss(*given, chunk=3).float()
+        assert_close(chunked, plain, rtol=2e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [contrastive_loss, gathered_loss, partial(chunked_loss, chunk=2), pull_and_push])
+def test_what_are_no_pairs_is_refused(loss, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+    images, texts, scale = features(5)
+    for one, other in ((images, texts[:3]), (images, texts[:1]), (images[None], texts), (images, texts[:, :4])):
+        with pytest.raises(ValueError, match=r"features of images .* and of texts .*: \[n, d\] both"):
+            loss(one, other, scale)
+
+
+def test_bad_input_is_named(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"logits of \(3, 2\): \[n, n\]"):
+        symmetric_loss(torch.ones(3, 2))
     with pytest.raises(ValueError, match="chunk = 0: it is at least 1 row"):
         chunked_loss(*features(3), chunk=0)
     with pytest.raises(ValueError, match="n = 1"):

@@ -2,16 +2,19 @@
 
 import gzip
 from collections import Counter
+from pathlib import Path
 
+import jaxtyping
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
-from helpers.data import DataUnavailable, data_folder, docstrings
+from helpers.data import DataUnavailable, data_folder
 from helpers.multimodal.clip import Tokenizer, published_tokenizer, read_merges, split_words, train_merges
-from helpers.multimodal.clip.tokenizer import BEGIN, END, PUBLISHED, byte_symbols, merged, symbols
+from helpers.multimodal.clip.tokenizer import BEGIN, END, PUBLISHED, byte_symbols, clean, merged, symbols
 
 CORPUS = [
     "a red star",
@@ -24,7 +27,8 @@ CORPUS = [
 
 @pytest.fixture(scope="module")
 def trained() -> Tokenizer:
-    return Tokenizer(train_merges([*CORPUS, docstrings()[:20_000]], 300))
+    prose = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    return Tokenizer(train_merges([*CORPUS, prose[:10_000]], 200))
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +90,46 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_matches_reference(trained, theirs, text):
-    assert [trained.begin, *trained.encode(text), trained.end] == theirs(text)["input_ids"]
+    """Words and tokens are those of transformers, which leaves out the cleaning."""
+    assert [trained.begin, *trained.encode(text), trained.end] == theirs(clean(text))["input_ids"]
+
+
+# What ftfy 6.3.1 with its settings as they are, html.unescape twice and str.lower make of a text, as in OpenAI's file.
+CLEANED = {
+    "we’ve “red” dogs’ ‚low‘ „x‟": "we've \"red\" dogs' 'low' \"x\"",
+    "fish &amp;amp;amp; chips &rsquo;s &#8217;t &Eacute;": "fish & chips 's 't é",
+    "<b> &rsquo;s &amp;amp; &copy": "<b> ’s & ©",
+    "this&not that": "this¬ that",
+    "ΟΔΟΣ ΣΊΣΥΦΟΣ": "οδος σίσυφος",
+    "ﬁne ﬄ Ǆ ŉ æ": "fine ffl dž 'n æ",
+    "ＣＡＦÉ\u3000ｶﾞ": "café ガ",
+    "a\x0bb\ufeff\u200b\u206a": "ab\u200b",
+    "e\u0301 İ": "é i̇",
+    "a\r\nb\u2028c": "a\n\nb\nc",
+    "x\ud83d\ude00 \ud83d": "x😀 \ufffd",
+}
+
+
+@pytest.mark.parametrize("text", CLEANED)
+def test_cleaning_is_that_of_the_released_models(text):
+    assert clean(text).split() == CLEANED[text].split()
+
+
+def test_cleaned_words():
+    assert split_words("We’ve “red” dogs") == ["we", "'ve", '"', "red", '"', "dogs"]
+    assert split_words("fish &amp; chips") == ["fish", "&", "chips"]
+    assert split_words(f'"{END} {BEGIN.upper()}x') == ['"', END, BEGIN, "x"]  # special words are tokens anywhere
+
+
+SMALL = Tokenizer(train_merges(CORPUS, 60))
+REFERENCE = CLIPTokenizer(vocab=SMALL.number, merges=list(SMALL.rank))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=30))
 def test_matches_reference_on_any_text(text):
-    tokenizer = Tokenizer(train_merges(CORPUS, 60))
-    reference = CLIPTokenizer(vocab=tokenizer.number, merges=list(tokenizer.rank))
     if BEGIN not in text and END not in text:
-        assert [tokenizer.begin, *tokenizer.encode(text), tokenizer.end] == reference(text)["input_ids"]
+        assert [SMALL.begin, *SMALL.encode(text), SMALL.end] == REFERENCE(clean(text))["input_ids"]
 
 
 def test_rows_are_padded_as_openai_does(trained, theirs):
@@ -128,6 +162,11 @@ def test_reads_files_in_the_published_form(tmp_path, name):
     lines = "\n".join(['"a version"', *(" ".join(pair) for pair in merges), ""]).encode()
     (tmp_path / name).write_bytes(gzip.compress(lines) if name.endswith("gz") else lines)
     assert read_merges(tmp_path / name) == merges
+    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(lines)[:-30])
+    (tmp_path / "page.txt.gz").write_bytes(b"<html>")
+    for broken in ("cut.txt.gz", "page.txt.gz"):
+        with pytest.raises(ValueError, match=f"{broken} cannot be read as merges .*: fetch it anew"):
+            read_merges(tmp_path / broken)
     (tmp_path / "broken.txt").write_text("version\na b\na b c\n")
     with pytest.raises(ValueError, match="broken.txt: a line holds other than 2 pieces"):
         read_merges(tmp_path / "broken.txt")
@@ -154,7 +193,8 @@ def test_published_numbers():
     assert tokenizer.encode("a photo of a cat") == [320, 1125, 539, 320, 2368]
 
 
-def test_bad_input_is_named(trained):
+def test_bad_input_is_named(trained, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
     with pytest.raises(ValueError, match=r"\d+ tokens in a context of 4: shorten 'a blue star and a red disk', or cut"):
         trained("a blue star and a red disk", context=4)
     with pytest.raises(ValueError, match="0 texts: give 1 or more"):
@@ -163,3 +203,11 @@ def test_bad_input_is_named(trained):
         trained("a", context=1)
     with pytest.raises(ValueError, match="count = -1"):
         train_merges(CORPUS, -1)
+    with pytest.raises(ValueError, match="texts = 'a red star': a list of texts"):
+        train_merges("a red star", 1)
+    with pytest.raises(ValueError, match="text 3 is no str"):
+        trained(["a", 3])
+    assert trained(numpy.array(["a", "b"])).shape == (2, 77)
+    for token in (-1, trained.vocab):
+        with pytest.raises(ValueError, match=f"token {token}: the {trained.vocab} tokens are 0 to"):
+            trained.decode([token])

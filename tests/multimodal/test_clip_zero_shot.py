@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jaxtyping
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -105,7 +106,43 @@ def test_alignment_and_uniformity_by_hand():
     assert alignment_and_uniformity(images, images)[0] == 0
 
 
-def test_bad_input_is_named():
+def test_prompts_are_filled_in_as_they_stand_and_weigh_alike():
+    asked = []
+
+    def embed(texts):
+        asked.extend(texts)
+        return torch.tensor([[3.0, 0.0], [0.0, 0.5]])
+
+    found = classifier(embed, ["{dog}"], ["{} for {9} €", "a {{}}"])
+    assert asked == ["{dog} for {9} €", "a {{dog}}"]
+    torch.testing.assert_close(found, torch.full((1, 2), 0.5**0.5))
+
+
+def test_bad_input_is_named(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+    nan = unit(3, 2).index_fill(0, torch.tensor([1]), torch.nan)
+    for call in (zero_shot, recall, modality_gap, alignment_and_uniformity):
+        with pytest.raises(ValueError, match="feature 1 holds nan: look at its encoder"):
+            call(unit(3, 2), nan)
+        with pytest.raises(ValueError, match=r"features of \(3, 2\) and \(3, 4\): \[n, d\] both"):
+            call(unit(3, 2), unit(3, 4))
+    with pytest.raises(ValueError, match="feature 1 holds nan"):
+        linear_probe(nan, torch.arange(3))
+    with pytest.raises(ValueError, match="strength = 0: it is above 0"):
+        linear_probe(unit(3, 2), torch.arange(3), strength=0)
+    with pytest.raises(ValueError, match="3 features and 2 labels: one each"):
+        linear_probe(unit(3, 2), torch.arange(2))
+    with pytest.raises(ValueError, match="3 queries and 2 that can be found: they are pairs"):
+        recall(unit(3, 2), unit(2, 2))
+    with pytest.raises(ValueError, match="pairs, and 2 or more"):
+        alignment_and_uniformity(unit(1, 2), unit(1, 2))
+    with pytest.raises(ValueError, match="0 and 3 features: give 1 or more of each"):
+        modality_gap(unit(0, 2), unit(3, 2))
+    with pytest.raises(ValueError, match="templates = 'a {}': a list each"):
+        classifier(lambda texts: unit(len(texts), 3), ["cat"], "a {}")
+    with pytest.raises(ValueError, match="has no {}, where the name"):
+        classifier(lambda texts: unit(len(texts), 3), ["cat"], [str.upper])
+
     def embed(texts):
         return unit(len(texts), 3)
 

@@ -104,6 +104,7 @@ def test_refuses_a_large_file(monkeypatch):
     [
         (lambda: plotting.animate(draw, []), ValueError, "there is no frame to draw"),
         (lambda: plotting.animate(draw, [1], fps=0), ValueError, "fps = 0: frames per second are positive"),
+        (lambda: plotting.animate(draw, [1], hold=-1), ValueError, "hold = -1: the seconds on the last frame"),
         (
             lambda: plotting.animate(draw, [1, 2], still=2),
             ValueError,

@@ -63,6 +63,16 @@ def test_heat_map_prints_legible_values(diverging):
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
 
 
+def test_names_of_rows_and_columns_may_be_tensors():
+    ax = plotting.heat_map(torch.rand(2, 3), rows=torch.tensor([4, 5]), columns=np.array(["x", "y", "z"]))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["4", "5"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["x", "y", "z"]
+
+
+def test_a_small_loss_is_no_negative_zero():
+    assert [text.get_text() for text in plotting.heat_map(torch.tensor([[-0.001, 0.5]])).texts] == ["0.00", "0.50"]
+
+
 def test_heat_map_of_many_cells_has_a_bar():
     ax = plotting.heat_map(torch.rand(40, 50))
     assert not ax.texts and len(ax.figure.axes) == 2
@@ -134,6 +144,9 @@ def test_vector_field_in_the_plane():
     [
         (lambda: plotting.curves([1, 2], torch.rand(3)), "x has 2 values and y '' 3: y is .t. or .seeds, t."),
         (lambda: plotting.curves(None, torch.rand(0, 3)), "holds no seed"),
+        (lambda: plotting.curves(None, {}), "y has no curve: give one at least"),
+        (lambda: plotting.contours(bowl, (0, 1), (0, 1), levels=1), "levels = 1, .*: at least 2"),
+        (lambda: plotting.vector_field(torch.rand(2, 3, 3), xlim=(0, 0), ylim=(0, 1)), "the two ends differ"),
         (lambda: plotting.heat_map(torch.rand(0, 3)), "there is no cell to show"),
         (lambda: plotting.heat_map(torch.rand(2, 3), rows="abc"), "3 names in rows for 2 rows: give one for each"),
         (lambda: plotting.heat_map(torch.rand(2, 3), limits=(1, 0)), r"limits = \(1, 0\): the first is the smaller"),

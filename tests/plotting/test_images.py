@@ -58,6 +58,17 @@ def test_grid_on_given_axes():
     assert len(axes[1].images) == 4 and not axes[0].images
 
 
+@pytest.mark.parametrize("labels", [torch.tensor([1, 2]), np.array(["1", "2"]), [torch.tensor(1), np.int64(2)], (1, 2)])
+def test_labels_come_from_data_sets_and_detectors(labels):
+    image, corners = torch.rand(3, 8, 8), torch.tensor([[0.0, 0, 4, 4], [1, 1, 5, 5]])
+    layers = torch.zeros(2, 8, 8)
+    layers[0, 1, 1] = layers[1, 5, 5] = 1
+    assert words(plotting.image_grid(torch.rand(2, 1, 8, 8), labels)) == ["1", "2"]
+    assert words(plotting.boxes(image, corners, labels)) == ["1", "2"]
+    assert words(plotting.masks(image, layers, labels)) == ["1", "2"]
+    assert words(plotting.image_grid(torch.rand(2, 8, 8), columns=1, rows=labels)) == ["1", "2"]
+
+
 def test_boxes():
     corners = torch.tensor([[1, 2, 5, 7], [0, 0, 3, 3], [2, 2, 4, 4]])
     ax = plotting.boxes(torch.rand(3, 8, 8), corners, ["cat", "dog", "cat"], torch.tensor([0.9, 0.5, 0.25]))
@@ -112,6 +123,7 @@ def test_flow_colours_limit():
         (lambda: plotting.image_grid(torch.randn(2, 9, 9) * 5), "exceed limits = .0, 1.: clamp them, name the limits"),
         (lambda: plotting.image_grid(torch.rand(2, 3, 3), columns=0), "columns = 0: a grid has at least 1"),
         (lambda: plotting.image_grid(torch.rand(0, 3, 3)), "there is no image to show"),
+        (lambda: plotting.image_grid(torch.rand(1, 3, 3), limits=(1, 0)), r"limits = \(1, 0\): the first is"),
         (lambda: plotting.image_grid(torch.rand(2, 3, 3), ["a"]), "1 labels for 2 images: give one for each"),
         (lambda: plotting.image_grid(torch.rand(2, 3, 3), rows=["a", "b"]), "2 names in rows for 1 rows of images"),
         (lambda: plotting.image_grid(torch.full((1, 2, 2), float("nan"))), "4 values that are not finite"),

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from helpers.sequences.character_models import (
     sample,
     sharpen,
 )
+from helpers.sequences.character_models.wavenet import check_past
 from helpers.sequences.rnn_lstm import GRU, LSTM, RNN
 
 VOCAB = 11
@@ -44,6 +47,15 @@ def build(name: str, seed: int = 0) -> nn.Module:
 
 def text(b: int, t: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(VOCAB, (b, t), generator=torch.Generator().manual_seed(seed))
+
+
+@contextmanager
+def half_precision(device: str):
+    """Autocast without oneDNN, whose LSTM in bfloat16 not every processor has (torch.nn.LSTM then raises)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about GPUs of another maker, when the flag is set
+        with torch.backends.mkldnn.flags(enabled=False), torch.autocast(device, torch.bfloat16):
+            yield
 
 
 def test_parameter_count():
@@ -109,6 +121,35 @@ def test_min_char_rnn_goes_on_where_it_stopped():
     losses = one.train(codes, 30, length=10)
     parts = [two.train(codes, n, length=10, start=start) for start, n in ((0, 12), (12, 18))]
     assert np.array_equal(losses, np.concatenate(parts))
+
+
+def test_adagrad_clips_each_entry_and_divides_by_the_root_of_the_sum():
+    model = MinCharRNN(2, 1)
+    for W in model.weights.values():
+        W[:] = 0
+    gradients = {name: np.full_like(W, 0.5) for name, W in model.weights.items()}
+    gradients["W_xh"] = np.array([[7.0, -3.0]])
+    for _ in range(2):
+        model.adagrad(gradients, lr=0.1)
+    path = 1 + 2**-0.5  # 1 / 1 + 1 / √2, whatever the size of the gradient
+    assert model.weights["W_xh"] == pytest.approx(np.array([[-0.1 * path, 0.1 * path]]), abs=1e-7)
+    assert model.weights["b_y"] == pytest.approx(-0.1 * path, abs=1e-7)
+
+
+def test_min_char_rnn_reads_the_text_in_order_and_begins_again_without_a_past():
+    codes, seen = np.arange(11), []  # 10 predictions: two windows of 5
+    model = MinCharRNN(11, 3)
+    step = model.gradients
+
+    def spy(x, y, h):
+        seen.append((x.tolist(), y.tolist(), bool(h.any())))
+        return step(x, y, h)
+
+    model.gradients = spy
+    model.train(codes, 3, length=5)
+    first, second = [*range(5)], [*range(5, 10)]
+    after = lambda x: [i + 1 for i in x]  # noqa: E731
+    assert seen == [(first, after(first), False), (second, after(second), True), (first, after(first), False)]
 
 
 @pytest.mark.parametrize("kernel, dilation", [(2, 1), (2, 8), (3, 4), (1, 1)])
@@ -211,7 +252,7 @@ def test_cache_changes_no_sample(name, temperature):
         sample(
             model,
             text(2, 5),
-            40,
+            16,
             temperature=temperature,
             generator=torch.Generator().manual_seed(1),
             cache=cache,
@@ -219,7 +260,7 @@ def test_cache_changes_no_sample(name, temperature):
         for cache in (True, False)
     ]
     assert torch.equal(*drawn)
-    assert drawn[0].shape == (2, 40) and model.training
+    assert drawn[0].shape == (2, 16) and model.training
 
 
 def test_cells_are_those_of_the_lstm():
@@ -245,6 +286,27 @@ def test_temperature_is_a_power():
     assert_close(sharpen(logits, 0.0), F.one_hot(p.argmax(1), 9).double())
     entropies = [-(q * q.log()).sum().item() for q in (sharpen(logits, T) for T in (0.2, 0.5, 1.0, 2.0, 9.0))]
     assert entropies == sorted(entropies)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_temperature_has_a_limit_on_both_sides(dtype):
+    """From the smallest number above 0 to the largest: never NaN, one-hot on one side, even on the other."""
+    logits = torch.tensor([[1.0, 2.0, -torch.inf], [2e4, 4e4, 0.0]], dtype=dtype)
+    for temperature in (5e-324, 1e-310, 1e-40, 1e-3):
+        assert sharpen(logits, temperature).tolist() == [[0, 1, 0], [0, 1, 0]]
+    for temperature in (1e39, 1e300):
+        assert_close(sharpen(logits, temperature)[0].double(), torch.tensor([0.5, 0.5, 0]).double())
+    assert sharpen(logits, 0.5).dtype == dtype
+
+
+@every_net
+def test_sampling_gives_each_module_its_mode_back(name):
+    model = build(name)
+    model.head.eval()
+    sample(model, text(1, 3), 2)
+    with pytest.raises(ValueError, match="temperature = -1"):
+        sample(model, text(1, 3), 2, temperature=-1)
+    assert model.training and not model.head.training
 
 
 def test_samples_follow_the_probabilities():
@@ -288,7 +350,7 @@ def test_device_and_dtype(name, device):
     assert logits.device.type == device and logits.shape == (2, 12, VOCAB)
     drawn = sample(model, x, 5, generator=torch.Generator(device).manual_seed(0))
     assert drawn.device.type == device
-    with torch.autocast(device, torch.bfloat16):
+    with half_precision(device):
         assert next_character_loss(model, (x,)).isfinite()
     other = build(name, seed=1).float().to(device)
     other.load_state_dict(model.state_dict())
@@ -300,7 +362,7 @@ def test_device_and_dtype(name, device):
 def test_bf16_autocast_is_finite_and_close(name, device):
     model, x = build(name).float().to(device), text(2, 20).to(device)
     exact = model(x)[0]
-    with torch.autocast(device, torch.bfloat16):
+    with half_precision(device):
         logits, _ = model(x)
         loss = next_character_loss(model, (x,))
     assert logits.dtype == torch.bfloat16
@@ -354,5 +416,17 @@ def test_bad_input_is_refused():
         MinCharRNN(3, 0)
     with pytest.raises(ValueError, match="length = 9: 1 to 8"):
         MinCharRNN(3, 2).train(np.zeros(9, int), 1, length=9)
+    with pytest.raises(ValueError, match="codes from 0 to 3: this network has vocab = 3"):
+        MinCharRNN(3, 2).train(np.array([0, 1, 3, 2]), 1, length=2)
+    with pytest.raises(ValueError, match="windows of 1 characters: at least 2"):
+        next_character_loss(build("WaveNet"), (text(2, 1),))
+    net = build("WaveNet")
+    _, state = net(text(2, 5))
+    with pytest.raises(ValueError, match="a state of 2 queues: one for each of the 3 layers"):
+        net(text(2, 5), state[:2])
+    with pytest.raises(ValueError, match=r"a past of shape \(2, 1, 6\): \[b, reach, d\] is \(2, 2, 6\)"):
+        net(text(2, 5), [past[:, 1:] for past in state])  # would be shifted by one
+    with pytest.raises(ValueError, match=r"a past of shape \(1, 2, 6\)"):
+        check_past(state[0][:1], 2, 2, 6)
     with pytest.raises(ValueError, match="0 characters and 0 next ones"):
         MinCharRNN(3, 2).gradients(np.zeros(0, int), np.zeros(0, int), np.zeros(2))

@@ -108,6 +108,16 @@ def test_bits_per_character(rows, chunk):
     assert model.training
 
 
+def test_bits_in_half_precision():
+    """The sum over many characters is not one of float16, which ends at 65,504."""
+    vocabulary = Vocabulary(TEXT)
+    codes = vocabulary.encode(TEXT * 60)
+    model = Echo(len(vocabulary)).half()
+    model.table.weight.data.zero_()
+    bits = bits_per_character(model, codes, rows=64, chunk=10_000)
+    assert bits == pytest.approx(log2(len(vocabulary)), abs=2e-3)
+
+
 def test_compressors():
     data, primer = TEXT.encode(), b"on the mat, the cat sat. " * 9
     sizes = {
@@ -133,8 +143,24 @@ def test_auc_matches_reference():
         expected = metrics.roc_auc_score(truth.numpy(), activations[:, unit].numpy())
         assert areas[unit].item() == pytest.approx(expected)
     assert areas[3] == 0
+    halves = auc(activations.bfloat16(), truth)
+    assert halves.dtype == torch.float64
+    expected = metrics.roc_auc_score(truth.numpy(), activations[:, 0].bfloat16().double().numpy())
+    assert halves[0].item() == pytest.approx(expected)
     detector = find_detector(activations, truth)
     assert detector[:2] == (3, -1) and detector.found == detector.confirmed == 1
+
+
+def test_a_detector_is_chosen_on_one_half_and_judged_on_the_other():
+    truth = torch.arange(400) % 3 == 0
+    noise = torch.rand(400, 2, generator=torch.Generator().manual_seed(0)).double()
+    activations = noise.clone()
+    activations[:200, 0] = -truth[:200].double() - noise[:200, 0]  # upside down on the first half, noise on the second
+    activations[200:, 1] = truth[200:].double()  # the other way round
+    detector = find_detector(activations, truth)
+    assert detector[:2] == (0, -1) and detector.found == 1
+    assert detector.confirmed == pytest.approx(1 - auc(activations[200:, :1], truth[200:]).item())
+    assert 0.35 < detector.confirmed < 0.65
 
 
 def test_inside_reads_brackets_and_quotes():
@@ -163,6 +189,13 @@ def test_bad_input_is_refused():
         (lambda: NGram(6, 5).fit(codes), "a text of 5 characters has no 6-gram"),
         (lambda: inside("a", "", ")"), "give at least one character each"),
         (lambda: auc(torch.zeros(3, 1), torch.ones(3).bool()), "3 places are true and 0 are not"),
+        (lambda: auc(torch.zeros(3, 1) * torch.nan, torch.arange(3) > 1), "not numbers have no order"),
+        (lambda: bits_per_character(Echo(3), codes, rows=1, chunk=0), "chunk = 0: read at least 1"),
+        (lambda: NGram(2, 5).bits_per_character(codes), r"nothing was counted: call fit\(codes\) first"),
+        (lambda: NGram(2, 5).fit(codes + 5), "codes from 5 to 5: with vocab = 5 they are 0 … 4"),
+        (lambda: NGram(2, 5).fit(codes).next_probabilities(codes - 1), "codes from -1 to -1"),
+        (lambda: NGram(2, 5).fit(codes).log2_probabilities(codes + 7), "codes from 7 to 7"),
+        (lambda: NGram(2, 5).fit(codes).bits_per_character(codes[:0]), "the text is empty"),
     ]:
         with pytest.raises(ValueError, match=words):
             call()

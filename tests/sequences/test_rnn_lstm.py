@@ -163,6 +163,33 @@ def test_cells_match_the_cells_of_torch(bias):
             close({"RNN": rnn_cell, "GRU": gru_cell}[kind](x, h, *weights), cell(x, h))
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+@every_kind
+def test_matches_reference_without_a_batch(kind, batch_first):
+    """torch takes [t d], and states without the axis of the batch."""
+    ours, theirs = pair(kind, num_layers=2, bidirectional=True, batch_first=batch_first)
+    x = noise(6, 3)
+    states = tuple(noise(4, 5, seed=i) for i in range(1 + (kind == "LSTM")))
+    state = states if kind == "LSTM" else states[0]
+    for first in (None, state):
+        close(ours(x, first), theirs(x, first))
+    close(ours(x)[0], ours(x, lengths=[6])[0])
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_states_are_checked(kind):
+    ours, _ = pair(kind)
+    x, h = noise(6, 2, 3), noise(1, 2, 5)
+    right = (h, h) if kind == "LSTM" else (h,)
+    wrong = (h,) if kind == "LSTM" else (h, h)
+    with pytest.raises(ValueError, match=f"{len(wrong)} first states: those of {kind} are"):
+        ours.run(x, wrong, None)
+    with pytest.raises(ValueError, match=r"first state of shape \(1, 5\) for inputs of shape \(6, 2, 3\): give"):
+        ours.run(x, tuple(s[:, 0] for s in right), None)
+    with pytest.raises(ValueError, match=r"a first state in torch.float32 for inputs in torch.float64: .*state.to"):
+        ours.run(x, tuple(s.float() for s in right), None)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @every_kind
 def test_sweeps_pass_gradcheck(kind, reverse):
@@ -224,7 +251,7 @@ def test_lstm_with_f_1_and_i_0_passes_values_and_gradients_unchanged():
     with torch.no_grad():
         layer.bias_ih_l0[:5], layer.bias_ih_l0[5:10] = -1e3, 1e3
     h, c = noise(1, 2, 5, seed=1), noise(1, 2, 5, seed=2).requires_grad_()
-    _, (_, end) = layer(noise(1000, 2, 3), (h, c))
+    _, (_, end) = layer(noise(200, 2, 3), (h, c))
     assert torch.equal(end, c)
     (g,) = torch.autograd.grad((end * noise(1, 2, 5, seed=3)).sum(), c)
     assert torch.equal(g, noise(1, 2, 5, seed=3))
@@ -250,9 +277,21 @@ def test_dropout_acts_between_layers_and_only_in_training():
     outs = [ours(x)[0] for _ in range(2)]
     assert not torch.equal(*outs)
     close(ours.eval()(x)[0], theirs.eval()(x)[0])
-    one, _ = pair("GRU")
-    one.dropout = 0.5
-    close(one(x)[0], one.eval()(x)[0])
+    with pytest.raises(ValueError, match="dropout = 0.5 with num_layers = 1: it acts between layers, so stack"):
+        GRU(3, 5, dropout=0.5)
+
+
+@pytest.mark.parametrize("dropout", [0.2, 0.7])
+def test_dropout_drops_the_share_that_it_names(dropout):
+    """The first layer says 1 everywhere, the second repeats what reaches it: 0, or 1 / (1 - dropout)."""
+    net = RNN(1, 50, 2, dropout=dropout, bias=False, nonlinearity="relu").double()
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            weight.zero_() if "hh" in name else weight.copy_(torch.eye(50) if "l1" in name else torch.ones(50, 1))
+        torch.manual_seed(0)
+        out, _ = net(torch.ones(40, 5, 1).double())
+    close(out.unique(), torch.tensor([0, 1 / (1 - dropout)]).double(), atol=1e-6)
+    assert (out == 0).double().mean().item() == pytest.approx(dropout, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
@@ -299,8 +338,14 @@ def test_bf16_autocast_is_finite_and_close(kind, device):
     x = noise(6, 4, 3).float().to(device)
     exact = ours(x)[0]
     with torch.autocast(device, torch.bfloat16):
-        out = ours(x)[0]
-    assert out.dtype == torch.bfloat16
+        out, state = ours(x)
+        ours.fused = False
+        written_out, _ = ours(x)
+        ours.fused = True
+        ours(x, state)  # the state of half precision goes on
+        assert pair(kind, num_layers=2)[0].to(device)(x.double())[0].dtype == torch.float64
+    assert out.dtype == written_out.dtype == torch.bfloat16
+    torch.testing.assert_close(out, written_out, rtol=0, atol=0.03)
     torch.testing.assert_close(out.float(), exact, rtol=0, atol=0.03)
     out.float().square().sum().backward()
     for p in ours.parameters():
@@ -349,3 +394,11 @@ def test_bad_input_is_named():
         layer(x, lengths=torch.tensor([2, 5]))
     with pytest.raises(ValueError, match="3 lengths for a batch of 2"):
         layer(x, lengths=torch.tensor([2, 4, 1]))
+    for shape in ((3,), (2, 1, 4, 3)):
+        with pytest.raises(ValueError, match=r"inputs of shape \(.*\): give \[b, t, d\], or \[t, d\] for one"):
+            layer(torch.zeros(shape))
+    with pytest.raises(ValueError, match="inputs in torch.float64 for weights in torch.float32: give them as x.to"):
+        layer(x.double())
+    packed = pack_padded_sequence(x, [4, 2], batch_first=True)
+    with pytest.raises(ValueError, match="lengths for a packed sequence: it has its own"):
+        layer(packed, lengths=torch.tensor([4, 2]))

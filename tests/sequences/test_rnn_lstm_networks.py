@@ -36,6 +36,7 @@ from helpers.sequences.rnn_lstm import (
     stationary,
     value,
 )
+from helpers.sequences.rnn_lstm.networks import check_read
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 KINDS = [RNN, LSTM, GRU]
@@ -80,6 +81,14 @@ def test_adding_problem_marks_one_number_in_each_half(steps):
     numbers, marks = x.unbind(2)
     assert (marks[:, : steps // 2].sum(1) == 1).all() and (marks[:, steps // 2 :].sum(1) == 1).all()
     close(y, (numbers * marks).sum(1))
+
+
+def test_marks_and_distractors_reach_every_place():
+    for steps in (2, 7):
+        x, _ = adding_problem(500, steps, generator=generator())
+        assert (x[..., 1].sum(0) > 0).all()
+    tokens, _ = recall(200, 4, generator=generator())
+    assert tokens[:, 1:-1].unique().tolist() == [4, 5, 6, 7] and tokens[:, 0].unique().tolist() == [0, 1, 2, 3]
 
 
 def test_adding_problem_has_the_baseline_it_names():
@@ -135,6 +144,13 @@ def test_no_bag_of_words_surpasses_its_limit():
     assert bag_of_words_limit() == 1 / 4 + 3 / 4 * 5 / 8
 
 
+def test_moves_are_drawn_anew_as_often_as_said():
+    for turns in (0.0, 0.2, 1.0):
+        _, labels = moving_dot(4000, 6, turns=turns, generator=generator())
+        changes = (labels[:, 2:] != labels[:, 1:-1]).double().mean().item()
+        assert changes == pytest.approx(3 / 4 * turns, abs=0.02)  # one draw in four is the move that was
+
+
 def test_moving_dot_moves_as_labelled():
     clips, labels = moving_dot(40, 12, generator=generator())
     assert clips.sum((2, 3)).eq(1).all()
@@ -166,6 +182,13 @@ def test_expressions_mean_what_python_says(depth, seed):
     assert stack == [tree]
 
 
+def test_branches_are_of_all_kinds():
+    trees = [expression(3, random.Random(seed)) for seed in range(300)]
+    assert {operator for operator, *_ in trees} == {"max", "min", "+"}
+    pairs = {(height(left), height(right)) for _, left, right in trees}
+    assert pairs == {(2, 0), (2, 1), (2, 2), (0, 2), (1, 2)}
+
+
 def test_flat_has_a_token_for_each_word():
     trees = [expression(d, random.Random(d)) for d in (0, 2, 4)]
     tokens, lengths = flat(trees)
@@ -188,6 +211,17 @@ def test_matches_reference_tree_in_batches(depths, seed):
     a, b = (torch.autograd.grad(out.sin().sum(), parameters, allow_unused=True) for out in (alone, together))
     for p, x, y in zip(parameters, a, b):
         close(torch.zeros_like(p) if x is None else x, torch.zeros_like(p) if y is None else y)
+
+
+@pytest.mark.parametrize("leaf", [-1, 5, 7])
+def test_a_leaf_is_never_taken_for_a_branch(leaf):
+    """Leaves and composed vectors lie one below the other: number 5 would be the first branch."""
+    net = TreeNet(dim=6, hidden=8)
+    for tree in (leaf, ("+", ("max", ("+", 1, 2), 3), leaf)):
+        with pytest.raises(ValueError, match=f"leaf {leaf}: with digits = 5 it is one of 0 … 4"):
+            net([tree])
+        with pytest.raises(ValueError, match=f"leaf {leaf}"):
+            net.fold(tree)
 
 
 def test_tree_depends_on_the_parse_and_not_on_the_words_alone():
@@ -219,6 +253,42 @@ def test_matches_reference_reader(kind):
             close(reader(x), reader(x, torch.full((4,), 6)))
 
 
+def test_reader_knows_three_ways_to_read():
+    with pytest.raises(ValueError, match="read = 'max': one of last, mean, every"):
+        check_read("max")
+
+
+def test_writing_has_no_dropout_and_gives_each_module_its_mode_back():
+    torch.manual_seed(0)
+    net = EncoderDecoder(dim=4, hidden=6, vocab=5, num_layers=2, dropout=0.9)
+    net.embed.eval()
+    source = torch.randint(5, (20, 7))
+    assert torch.equal(net.translate(source, 6), net.eval().translate(source, 6))
+    net.train()
+    net.embed.eval()
+    state = net.encode(source)
+    assert torch.equal(net.decoder.write(state, 6), net.decoder.write(state, 6))
+    with pytest.raises(ValueError):
+        net.translate(source[:, :0], 6)
+    assert net.training and net.encoder.training and net.decoder.layer.training and not net.embed.training
+
+
+def test_a_state_that_dies_out_has_no_negative_chance():
+    chain = torch.tensor([[0.9, 0.1, 0.0], [0.05, 0.9, 0.05], [0.0, 0.0, 1.0]])
+    close(stationary(chain), torch.tensor([0.0, 0.0, 1.0]).double(), rtol=0, atol=1e-12)
+    assert (stationary(chain) >= 0).all()
+    assert (markov_chain(chain, 5, 4, generator=generator()) == 2).all()
+
+
+def test_half_precision_changes_no_verdict_on_chances():
+    tenth = torch.full((10, 10), 0.1)
+    for dtype in (torch.bfloat16, torch.float16):
+        close(stationary(tenth.to(dtype)), torch.full((10,), 0.1).double(), rtol=0, atol=1e-8)
+        assert entropy_rate(tenth.to(dtype)) == pytest.approx(log(10))
+        walk = markov_chain(CHAIN.to(dtype), 3, 4, generator=generator())
+        assert walk.shape == (3, 4)
+
+
 @every_kind
 def test_writing_is_reading_its_own_tokens(kind):
     torch.manual_seed(0)
@@ -228,6 +298,13 @@ def test_writing_is_reading_its_own_tokens(kind):
     close(net(source, tokens).argmax(2), tokens)
     prefix = net(source, tokens[:, :3])
     close(prefix, net(source, tokens)[:, :3])
+
+
+def test_target_vocabulary_is_the_writers_alone():
+    net = EncoderDecoder(dim=4, hidden=6, vocab=5, target_vocab=7)
+    assert net.embed.num_embeddings == 5 and net.decoder.embed.num_embeddings == 8 and net.decoder.start == 7
+    source, target = torch.randint(5, (3, 2)), torch.randint(7, (3, 4))
+    assert net(source, target).shape == (3, 4, 7)
 
 
 @every_kind
@@ -290,15 +367,30 @@ def test_device_and_dtype(kind, device):
 
 def test_bad_input_is_named():
     for draw, message in (
-        (lambda: recall(3, 0), "lag is 0, too few"),
-        (lambda: recall(0, 3), "n is 0, too few"),
-        (lambda: adding_problem(3, 1), "steps is 0, too few"),
-        (lambda: markov_chain(CHAIN, 3, 0), "steps is 0, too few"),
-        (lambda: reversal(3, 0), "length is 0, too few"),
-        (lambda: reviews(0), "n is 0, too few"),
-        (lambda: moving_dot(1, 0), "frames is 0, too few"),
-        (lambda: expression(-1, random.Random(0)), "depth = -1: 0 is a digit"),
-        (lambda: stationary(CHAIN / 2), "rows sum to .*: chances sum to 1"),
+        (lambda: recall(3, 0), "lag = 0: at least 1"),
+        (lambda: recall(0, 3), "n = 0: at least 1"),
+        (lambda: adding_problem(3, 1), "steps = 1: at least 2, for two marks"),
+        (lambda: markov_chain(CHAIN, 3, 0), "steps = 0: at least 1"),
+        (lambda: reversal(3, 0), "length = 0: at least 1"),
+        (lambda: reviews(0), "n = 0: at least 1"),
+        (lambda: moving_dot(1, 0), "frames = 0: at least 1"),
+        (lambda: moving_dot(1, 2, turns=1.5), r"turns = 1.5: a chance in \[0, 1\]"),
+        (lambda: expression(-1, random.Random(0)), "depth = -1, digits = 5: depth 0 is a digit"),
+        (lambda: stationary(CHAIN / 2), "rows that sum to .*: chances are not negative and sum to 1"),
+        (lambda: stationary(CHAIN * torch.nan), "chances from nan"),
+        (lambda: entropy_rate(torch.tensor([[1.5, -0.5], [0.5, 0.5]])), "chances from -0.5"),
+        (lambda: Reader(dim=2, hidden=3, classes=2, vocab=0), "vocab = 0: at least 1"),
+        (lambda: EncoderDecoder(dim=2, hidden=3, vocab=4, target_vocab=0), "vocab = 0: at least 1"),
+        (lambda: EncoderDecoder(dim=2, hidden=3, vocab=4, bidirectional=True), "bidirectional = True: a writer cannot"),
+        (lambda: Writer(dim=2, hidden=3, vocab=4, bidirectional=True), "bidirectional = True: a writer cannot"),
+        (lambda: Writer(dim=2, hidden=3, vocab=4).write(torch.zeros(1, 1, 3), 0), "steps = 0: at least 1"),
+        (lambda: value(7), "leaf 7: with digits = 5 it is one of 0 … 4"),
+        (lambda: value(("*", 1, 2)), r"expression \('\*', 1, 2\): a digit, or \(max \| min \| \+, left, right"),
+        (lambda: height(("+", 1)), "a digit, or"),
+        (lambda: flat([]), "no expressions: a batch has at least 1"),
+        (lambda: flat([("+", 1, 7)]), "leaf 7"),
+        (lambda: TreeNet(dim=2, hidden=3)([]), "no expressions"),
+        (lambda: TreeNet(dim=2, hidden=3).fold(("-", 1, 2)), "a digit, or"),
     ):
         with pytest.raises(ValueError, match=message):
             draw()

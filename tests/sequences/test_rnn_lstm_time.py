@@ -25,6 +25,7 @@ from helpers.sequences.rnn_lstm import (
     step_jacobians,
     truncated_backward,
 )
+from helpers.sequences.rnn_lstm.through_time import check_steps_first
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 every_kind = pytest.mark.parametrize("kind", [RNN, LSTM, GRU], ids=lambda k: k.__name__)
@@ -167,6 +168,39 @@ def test_truncation_stops_the_gradient_at_the_window():
     assert reached.tolist() == [False] * 8 + [True] * 2
 
 
+def test_norms_neither_overflow_nor_become_no_numbers():
+    """‖J^k‖ of a linear RNN with W = r · 1 is r^k: beyond the range it is inf or 0, and the rest of the line stays."""
+    layer = layer_of(RNN, hidden=2, bias=False)
+    for r, end in ((10.0, torch.inf), (1e-4, 0.0)):
+        layer.weight_hh_l0.data = r * torch.eye(2).double()
+        norms = gradient_norms(layer, torch.zeros(400, 3).double())
+        assert norms[50].item() == pytest.approx(r**50, rel=1e-9) and norms[-1] == end and not norms.isnan().any()
+    layer.weight_hh_l0.data.zero_()
+    assert gradient_norms(layer, torch.zeros(3, 3).double()).tolist() == [1, 0, 0, 0]
+    assert resting_rate(layer, torch.zeros(3).double()) == -torch.inf
+
+
+def test_half_precision_is_measured_and_scaled():
+    layer = layer_of(RNN, bias=False, hidden=16).bfloat16()
+    set_spectral_radius(layer, 0.9)
+    x = torch.zeros(3).bfloat16()
+    assert resting_rate(layer, x, steps=20) == pytest.approx(log(0.9), abs=0.01)
+    assert gradient_norms(layer, x.expand(5, -1)).dtype == torch.float64
+    large = [torch.full((1000,), 1e4).half(), torch.full((10,), 1e4).half()]
+    for cut in clip_by_norm(large, 1.0):  # the norm, 3e5, is no number of float16
+        assert cut.dtype == torch.float16
+        close(cut.double(), torch.full_like(cut, 1010**-0.5).double(), rtol=1e-3, atol=0)
+
+
+def test_a_radius_is_set_everywhere_or_nowhere():
+    layer = layer_of(RNN, num_layers=2, bias=False)
+    layer.weight_hh_l1.data.zero_()
+    before = layer.weight_hh_l0.clone()
+    with pytest.raises(ValueError, match="weight_hh_l1 has the spectral radius 0.0: it cannot be scaled"):
+        set_spectral_radius(layer, 1.0)
+    assert torch.equal(layer.weight_hh_l0, before)
+
+
 def test_gradients_reach_every_parameter():
     layer = layer_of(LSTM, num_layers=2)
     truncated_backward(layer, noise(6, 2, 3), noise(6, 2, 5), 2, squared)
@@ -180,11 +214,27 @@ def test_bad_input_is_named():
     for clip in (clip_by_norm, clip_by_value):
         with pytest.raises(ValueError, match="limit = 0.0: a gradient is clipped to a length above 0"):
             clip([noise(2)], 0.0)
-    with pytest.raises(ValueError, match="radius = 1.0, GRU: ≥ 0, and an RNN"):
+    with pytest.raises(ValueError, match="radius = 1.0 for GRU: a finite number, 0 or more, for an RNN"):
         set_spectral_radius(layer, 1.0)
-    with pytest.raises(ValueError, match="radius = -1.0"):
-        set_spectral_radius(layer_of(RNN), -1.0)
-    with pytest.raises(ValueError, match="RNN without that bias: an LSTM or a GRU has it"):
+    for radius in (-1.0, torch.nan, torch.inf):
+        with pytest.raises(ValueError, match=f"radius = {radius}"):
+            set_spectral_radius(layer_of(RNN), radius)
+    with pytest.raises(ValueError, match=r"inputs of shape \(4, 3\): \[t, b, d\], so for one sequence give"):
+        gate_activity(layer_of(LSTM), noise(4, 3))
+    with pytest.raises(ValueError, match="bias = nan"):
+        set_memory_bias(layer_of(LSTM), torch.nan)
+    with pytest.raises(ValueError, match="steps = 1: at least 2"):
+        resting_rate(layer, noise(3), steps=1)
+    with pytest.raises(ValueError, match=r"inputs of shape \(0, 3\): one sequence \[t, d\] of at least 1 step"):
+        step_jacobians(layer, noise(0, 3))
+    with pytest.raises(ValueError, match="inputs of 2 numbers a step"):
+        step_jacobians(layer, noise(4, 2))
+    with pytest.raises(ValueError, match="batch_first = True: windows are cut along the first axis"):
+        truncated_backward(layer_of(GRU, batch_first=True), noise(6, 2, 3), noise(6, 2, 5), 2, squared)
+    with pytest.raises(ValueError, match=r"x of shape \(6, 2, 3\) and y of shape \(5, 2, 5\): as many steps"):
+        check_steps_first(layer, noise(6, 2, 3), noise(5, 2, 5))
+    assert clip_by_norm([], 1.0) == []
+    with pytest.raises(ValueError, match="RNN without that bias: an LSTM or a GRU of this chapter has it"):
         set_memory_bias(layer_of(RNN), 1.0)
     with pytest.raises(ValueError, match="LSTM without that bias"):
         set_memory_bias(layer_of(LSTM, bias=False), 1.0)

@@ -1,6 +1,7 @@
 import os
 import random
 import signal
+import threading
 import zipfile
 from pathlib import Path
 
@@ -181,14 +182,6 @@ def test_changed_byte(tmp_path):
         load_checkpoint(path, model=nn.Linear(100, 10))
 
 
-def test_other_archive(tmp_path):
-    path = tmp_path / "model.pt"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("hello", "world")
-    with pytest.raises(CheckpointError, match="no whole checkpoint"):
-        load_checkpoint(path)
-
-
 def test_parts_that_differ(tmp_path):
     path = tmp_path / "model.pt"
     save_checkpoint(path, model=nn.Linear(2, 3), step=4)
@@ -204,12 +197,6 @@ def test_parts_that_differ(tmp_path):
         load_checkpoint(tmp_path / "other.pt")
 
 
-def test_what_could_not_be_loaded_again_is_not_written(tmp_path):
-    with pytest.raises(CheckpointError, match="was not written: a part is no plain data"):
-        save_checkpoint(tmp_path / "x.pt", thing=Path("a"))
-    assert not list(tmp_path.iterdir())
-
-
 def test_fit_refuses_what_it_could_not_resume(tmp_path):
     with pytest.raises(TypeError, match="batches is a list, which has no state_dict"):
         fit(lambda batch: {}, [()], 1, checkpoint=Checkpoint(tmp_path / "a.pt", every=1))
@@ -217,3 +204,116 @@ def test_fit_refuses_what_it_could_not_resume(tmp_path):
         Checkpoint(tmp_path / "a.pt", every=1, scale=0.5).resume()
     with pytest.raises(ValueError, match="every = 0: it is at least 1"):
         Checkpoint(tmp_path / "a.pt", every=0)
+    with pytest.raises(ValueError, match="a part is called 'history': batches, history, random are saved in any case"):
+        Checkpoint(tmp_path / "a.pt", every=1, history=nn.Linear(1, 1))
+    data = batches(torch.arange(4), batch_size=2, generator=torch.Generator())
+    fit(lambda batch: {}, data, 3, checkpoint=Checkpoint(tmp_path / "b.pt", every=3))
+    with pytest.raises(ValueError, match="steps = 2: .*b.pt is of step 3, name another file"):
+        fit(lambda batch: {}, data, 2, checkpoint=Checkpoint(tmp_path / "b.pt", every=3))
+
+
+@pytest.mark.parametrize(
+    "thing", [Path("a"), lambda x: x, threading.Lock(), {"inner": [np.zeros(2)]}, (i for i in "ab")], ids=type
+)
+def test_what_could_not_be_loaded_again_is_not_written(tmp_path, thing):
+    with pytest.raises(CheckpointError, match="was not written: 'thing' is no plain data"):
+        save_checkpoint(tmp_path / "x.pt", model=nn.Linear(1, 1), thing=thing, last=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_torchs_older_format_is_read(tmp_path):
+    """No zip archive, and whole: nothing to delete."""
+    path = tmp_path / "older.pt"
+    net, fresh = nn.Linear(3, 2), nn.Linear(3, 2)
+    torch.save({"model": net.state_dict()}, path, _use_new_zipfile_serialization=False)
+    load_checkpoint(path, model=fresh)
+    assert torch.equal(fresh.weight, net.weight)
+
+
+def other_archive(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello", "world")
+
+
+@pytest.mark.parametrize(
+    "write, message",
+    [
+        (other_archive, "is not a checkpoint of plain data"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec"), "is not a checkpoint of plain data"),
+        (lambda path: torch.save(nn.Linear(1, 1), path), "is not a checkpoint of plain data.*Unpickler"),
+        (lambda path: torch.save({"a": Path("b")}, path), "read it with torch.load and save its parts anew"),
+        (lambda path: torch.save(torch.ones(2), path), "holds a Tensor, not parts by name"),
+        (lambda path: torch.save({3: 4}, path), "holds a dict, not parts by name"),
+    ],
+)
+def test_a_whole_file_of_something_else_is_not_called_damaged(tmp_path, write, message):
+    path = tmp_path / "model.pt"
+    write(path)
+    with pytest.raises(CheckpointError, match=f"(?s){message}") as error:
+        load_checkpoint(path)
+    assert "delete it" not in str(error.value)
+
+
+def test_what_the_system_refuses_is_not_called_damaged(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        load_checkpoint(tmp_path)
+
+
+METHODS = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "Adam": lambda p: torch.optim.Adam(p, amsgrad=True),
+    "RMSprop": lambda p: torch.optim.RMSprop(p, momentum=0.9, centered=True),
+    "Adagrad": torch.optim.Adagrad,
+    "Adadelta": torch.optim.Adadelta,
+    "Rprop": torch.optim.Rprop,
+    "ASGD": torch.optim.ASGD,
+    "LBFGS": lambda p: torch.optim.LBFGS(p, max_iter=3),
+}
+
+
+def started(method, width):
+    """An optimizer two steps on."""
+    net, x = nn.Linear(width, 2), torch.randn(7, width)
+    optimizer = method(net.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        value = net(x).square().mean()
+        value.backward()
+        return value
+
+    for _ in range(2):
+        optimizer.step(closure)
+    return optimizer
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_moments_of_another_shape_are_refused(tmp_path, name):
+    """torch takes them over, and fails at the next step or broadcasts."""
+    path = tmp_path / "optimizer.pt"
+    old, fitting, new = (started(METHODS[name], width) for width in (3, 3, 5))
+    save_checkpoint(path, optimizer=old)
+    load_checkpoint(path, optimizer=fitting)
+    assert flat(fitting.state_dict()) == flat(old.state_dict())
+    before = flat(new.state_dict())
+    with pytest.raises(CheckpointError, match="'optimizer' was saved from something else.*saved from another model"):
+        load_checkpoint(path, optimizer=new)
+    assert flat(new.state_dict()) == before
+
+
+def test_all_parts_or_none(tmp_path):
+    """A model whose last weight does not fit keeps its first; so do the parts before it."""
+    path = tmp_path / "parts.pt"
+    old = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
+    data = batches(torch.arange(6), batch_size=2, generator=torch.Generator().manual_seed(5))
+    next(data)
+    save_checkpoint(path, data=data, generator=torch.Generator().manual_seed(7), model=old)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 5))
+    stream, generator = batches(torch.arange(6), batch_size=2, generator=torch.Generator()), torch.Generator()
+    before = flat([stream.state_dict(), generator.get_state(), model.state_dict()])
+    with pytest.raises(CheckpointError, match="'model' was saved from something else"):
+        load_checkpoint(path, data=stream, generator=generator, model=model)
+    assert flat([stream.state_dict(), generator.get_state(), model.state_dict()]) == before
+    save_checkpoint(path, model=3)
+    with pytest.raises(CheckpointError, match="'model' was saved from something else"):
+        load_checkpoint(path, model=model)

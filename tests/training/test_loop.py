@@ -8,7 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.data import batches, once
-from helpers.training import History, evaluate, fit, gradient_update, tally
+from helpers.training import History, accumulated_update, evaluate, fit, gradient_update, tally
+from helpers.training.loop import check_at_least_one, measured, needs_closure
 
 
 def loss(model, batch):
@@ -193,3 +194,103 @@ def test_unknown_name(task):
     history = fit(gradient_update(model, optimizer, loss), [data], 1)
     with pytest.raises(KeyError, match="nothing is recorded as 'los'; there is 'loss', 'accuracy'"):
         history["los"]
+
+
+def test_batches_that_are_tensors():
+    """A DataLoader over a tensor gives tensors: their first row is no column, and its length no number of samples."""
+    x = torch.randn(10, 3, dtype=torch.double)
+    net = nn.Linear(3, 2).double()
+
+    def squares(model, batch):
+        return model(batch[0] if isinstance(batch, list) else batch).square().mean()
+
+    loader = torch.utils.data.DataLoader
+    with pytest.raises(ValueError, match=r"a batch is a tensor of shape \[4, 3\]: it is a tuple of columns, \(x,\)"):
+        evaluate(net, squares, loader(x, 4))
+    rows = loader(torch.utils.data.TensorDataset(x), 4)
+    assert evaluate(net, squares, rows)["loss"] == pytest.approx(net(x).square().mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "batch, message",
+    [
+        ({"x": torch.ones(3)}, "a batch is of type dict"),
+        ((), "a batch is of type tuple"),
+        ((torch.ones(5, 4), torch.ones(4)), r"columns a tensor of shape \[5, 4\], a tensor of shape \[4\]: the first"),
+        ((torch.ones(4), [1, 2, 3]), "a tensor of shape .4., of type list"),
+        ((torch.tensor(1.0),), r"a tensor of shape \[\]"),
+        ((torch.ones(0, 2),), r"a tensor of shape \[0, 2\]"),
+    ],
+)
+def test_bad_batches(batch, message):
+    with pytest.raises(ValueError, match=message):
+        measured(lambda model, batch: torch.ones(()), nn.Identity(), batch)
+
+
+@pytest.mark.parametrize(
+    "result, message",
+    [
+        (torch.ones(4), r"the loss is a tensor of shape \[4\]: return the mean over the batch"),
+        (1.5, "the loss is of type float"),
+        ((torch.ones(()), {}, 3), r"the loss is \(a tensor of shape \[\], of type dict, of type int\)"),
+        ({"hits": (1, 2)}, r"returns metrics alone \(hits\): return \(mean, metrics\) to train"),
+    ],
+)
+@pytest.mark.parametrize("update", [gradient_update, lambda *args: accumulated_update(*args, parts=2)])
+def test_losses_that_are_none(task, update, result, message):
+    model, optimizer, data = task
+    with pytest.raises(ValueError, match=message):
+        update(model, optimizer, lambda model, batch: result)(data)
+
+
+@pytest.mark.parametrize(
+    "result, error, message",
+    [
+        (None, TypeError, "at step 1 came a NoneType: an update and an evaluation return metrics"),
+        ({"hits": torch.ones(3)}, ValueError, "metric 'hits' is .*: give .sum, count."),
+        ({"hits": (1, 2, 3)}, ValueError, "metric 'hits' is .1, 2, 3."),
+        ({"hits": "many"}, ValueError, "metric 'hits' is .'many', 1."),
+    ],
+)
+def test_metrics_that_are_none(result, error, message):
+    with pytest.raises(error, match=message):
+        History().add(1, result)
+
+
+def test_tally_of_16_bits():
+    ones = torch.ones(70_001)
+    for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.bool):
+        total, count = tally(ones.to(dtype))
+        assert total.item() == count == 70_001
+
+
+def test_optimizers_with_a_closure(task):
+    model, optimizer, data = task
+    update = gradient_update(model, torch.optim.LBFGS(model.parameters()), loss)
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=r"LBFGS.step needs a closure .*: call it in an update of your own"):
+        update(data)
+    assert_close([p.detach() for p in model.parameters()], before, rtol=0, atol=0)
+    assert not needs_closure(type(optimizer))
+
+
+def test_settings_without_effect(task):
+    *_, data = task
+    with pytest.raises(ValueError, match="every = 5 without evaluate"):
+        fit(lambda batch: {}, itertools.repeat(data), 10, every=5)
+    with pytest.raises(ValueError, match="without end: evaluate a list of batches"):
+        evaluate(nn.Identity(), loss, itertools.cycle([data]))
+    for number, message in ((2.5, "steps = 2.5: it is a whole number"), (math.nan, "steps = nan: it is at least 1")):
+        with pytest.raises(ValueError, match=message):
+            check_at_least_one(steps=number)
+
+
+def test_a_history_that_does_not_fit_changes_nothing():
+    history = History()
+    history.add(1, {"loss": 2.0})
+    history.settle(finite=True)
+    state = history.state_dict()
+    state["steps"]["loss"] = torch.tensor([1, 2])
+    with pytest.raises(ValueError, match="shorter than"):
+        history.load_state_dict(state | {"step": 9})
+    assert history.step == 1 and history["loss"].tolist() == [2.0]

@@ -95,3 +95,27 @@ def test_resumes_from_the_optimizers_state():
 def test_lengths_below_one(build):
     with pytest.raises(ValueError, match="= 0: it is at least 1"):
         build(0)
+
+
+def test_a_rate_that_is_a_tensor_is_filled_in_place():
+    """A compiled step reads the same tensor each time, as with torch's own schedules."""
+    model, theirs = nn.Linear(3, 1), nn.Linear(3, 1)
+    theirs.load_state_dict(model.state_dict())
+    rate = torch.tensor(0.1)
+    mine, other = torch.optim.Adam(model.parameters(), lr=rate), torch.optim.Adam(theirs.parameters(), lr=0.1)
+    history = fit(scheduled(gradient_update(model, mine, loss), mine, cosine_decay(4)), itertools.repeat(DATA), 4)
+    fit(scheduled(gradient_update(theirs, other, loss), other, cosine_decay(4)), itertools.repeat(DATA), 4)
+    assert mine.param_groups[0]["lr"] is rate
+    assert_close(list(model.parameters()), list(theirs.parameters()))
+    assert history["learning rate"] == pytest.approx([0.1, 0.0853553, 0.05, 0.0146447], rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), -0.5, float("inf")])
+def test_bad_factors(factor):
+    optimizer = optimizer_of(nn.Linear(3, 1))
+    with pytest.raises(ValueError, match=r"schedule\(0\) = .*: a factor of the learning rate is a finite number"):
+        scheduled(lambda batch: {}, optimizer, lambda step: factor)(DATA)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3, 0.02]
+    for build in (exponential_decay, inverse_time_decay, lambda factor: step_decay(1, factor)):
+        with pytest.raises(ValueError, match="(factor|rate) = .*: a factor of the learning rate"):
+            build(factor)

@@ -160,7 +160,9 @@ def test_wrappers_compose():
     assert_close(list(average.parameters()), list(shadow.parameters()), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("limits", [{}, {"norm": 1.0, "value": 1.0}, {"norm": 0.0}, {"value": -1.0}])
+@pytest.mark.parametrize(
+    "limits", [{}, {"norm": 1.0, "value": 1.0}, {"norm": 0.0}, {"value": -1.0}, {"norm": float("nan")}]
+)
 def test_bad_limits(limits):
     optimizer = torch.optim.SGD(network().parameters())
     with pytest.raises(ValueError, match="give one, above 0"):
@@ -176,3 +178,56 @@ def test_bad_parts_and_decay():
         accumulated_update(model, optimizer, loss, parts=12)(data())
     with pytest.raises(ValueError, match=r"decay = 1.0: it lies in \[0, 1\), like 0.999"):
         averaged(lambda batch: {}, model, average_of(model), decay=1.0)
+
+
+def test_an_average_of_another_model_is_refused():
+    """zip would stop at the shorter of the two, and a weight of one column would be broadcast."""
+    one, other, longer = nn.Linear(1, 3), nn.Linear(5, 3), nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 3))
+    with pytest.raises(
+        ValueError, match=r"the average has \[3, 5\] where the model has \[3, 1\]: make it with average_of"
+    ):
+        move_average(other, one, 0.9)
+    with pytest.raises(ValueError, match="the average has 2 where the model has 4"):
+        move_average(nn.Linear(5, 3), longer, 0.9)
+    with pytest.raises(ValueError, match=r"decay = 1.5: it lies in \[0, 1\)"):
+        move_average(one, one, 1.5)
+
+
+def test_an_average_of_16_bits():
+    model = nn.Linear(2, 2)
+    average = average_of(model)
+    before = average.weight.clone()
+    half = model.bfloat16()
+    with torch.no_grad():
+        half.weight.copy_(before + 1)
+    move_average(average, half, 0.999)  # an average in float32 follows a model in bfloat16
+    assert_close(average.weight, before + 0.001, rtol=0, atol=2e-5)
+    with pytest.raises(ValueError, match="decay = 0.999: torch.bfloat16 loses such small steps"):
+        move_average(average_of(half), half, 0.999)
+    move_average(average_of(half), half, 0.9)
+
+
+def test_clipping_cannot_reach_into_a_closure():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in (lambda batch: optimizer.step(lambda: None), lambda batch: optimizer.step(closure=lambda: None)):
+        with pytest.raises(ValueError, match="a step with a closure: clip within the closure"):
+            clipped(step, optimizer, norm=1.0)(data())
+
+
+def test_bad_precision():
+    model = network()
+    with pytest.raises(ValueError, match="dtype = torch.float32: autocast computes in torch.bfloat16 or torch.float16"):
+        autocast(loss, torch.float32)
+    with pytest.raises(ValueError, match=r"0.weight is torch.float16: parameters stay float32, call model.float\(\)"):
+        float16_update(model.half(), torch.optim.SGD(model.parameters()), loss, torch.amp.GradScaler("cpu"))
+
+
+def test_autocast_of_a_batch_that_begins_with_a_list():
+    model = network(dtype=torch.float32)
+    x, y = data(dtype=torch.float32)
+    names = [str(i) for i in range(len(x))]
+    seen = []
+    model[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    autocast(lambda model, batch: cross_entropy(model(batch[1]), batch[2]))(model, (names, x, y))
+    assert seen == [torch.bfloat16]

@@ -27,6 +27,7 @@ from helpers.transformers.attention import (
     tied,
     window_mask,
 )
+from tests.transformers.reference import unchecked
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -124,13 +125,59 @@ def test_weights_match_the_naive_loop():
 
 
 @both_ways
-def test_query_without_keys_gets_zeros_and_finite_gradients(fused):
+@pytest.mark.parametrize("added", [False, True], ids=["boolean", "added"])
+def test_query_without_keys_gets_zeros_and_finite_gradients(added, fused):
     q, k, v = (noise(1, 1, 3, 4, seed=i).requires_grad_() for i in range(3))
     mask = torch.ones(3, 3, dtype=torch.bool)
     mask[1] = False
-    out = attend(q, k, v, mask, fused=fused)
-    assert not out[0, 0, 1].any() and out[0, 0, 0].any()
-    assert all(g.isfinite().all() for g in gradients(out, (q, k, v)))
+    if added:
+        mask = additive(mask, torch.float64)
+    for causal in (False, True):
+        out = attend(q, k, v, mask, causal=causal, fused=fused)
+        assert not out[0, 0, 1].any() and out[0, 0, 0].any()
+        assert all(g.isfinite().all() for g in gradients(out, (q, k, v)))
+    weights = attention_weights(q, k, mask)
+    close(weights.sum(3), torch.tensor([[[1.0, 0, 1]]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "masked", ["no", "boolean", "added", "added in single precision", "-1e9", "the lowest number", "bias"]
+)
+def test_both_forms_agree_in_every_precision(masked, dtype):
+    """With rows that see nothing, few key heads, and scores of any size."""
+    seen = noise(2, 1, 3, 5, seed=4) > 0
+    seen[0, 0, 1] = False
+    mask = {
+        "no": None,
+        "boolean": seen,
+        "added": additive(seen, dtype),
+        "added in single precision": additive(seen),
+        "-1e9": torch.where(seen, 0.0, -1e9),
+        "the lowest number": torch.where(seen, 0.0, torch.finfo(torch.float32).min),
+        "bias": noise(3, 5, seed=5),
+    }[masked]
+    for scale in (1, 200):
+        q, k, v = (scale * noise(2, 4, 3, 8), scale * noise(2, 2, 5, 8, seed=1), noise(2, 2, 5, 6, seed=2))
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        for causal in (False, True):
+            found = [attend(q, k, v, mask, causal=causal, fused=fused) for fused in (True, False)]
+            assert all(out.dtype == dtype and out.isfinite().all() for out in found)
+            torch.testing.assert_close(*found, rtol=8 * torch.finfo(dtype).eps, atol=8 * torch.finfo(dtype).eps)
+
+
+@both_ways
+def test_large_products_of_half_precision_do_not_overflow(fused):
+    """30 · 30 · 128 is beyond float16, 300 · 300 · 128 also after the division by √128; autocast makes halves of singles."""
+    v = torch.arange(256.0).view(1, 1, 2, 128)
+    for size in (30.0, 300.0):
+        q = torch.full((1, 1, 2, 128), size).half()
+        assert attention_weights(q, q).tolist() == [[[[0.5, 0.5], [0.5, 0.5]]]]
+        expected = v.mean(2, keepdim=True).expand(v.shape)
+        torch.testing.assert_close(attend(q, q, v.half(), fused=fused).float(), expected, rtol=1e-3, atol=0)
+        with torch.autocast("cpu", torch.float16):
+            out = attend(q.float(), q.float(), v, fused=fused)
+        torch.testing.assert_close(out.float(), expected, rtol=1e-3, atol=0)
 
 
 def pair(seed: int = 0, **words):
@@ -185,6 +232,8 @@ def test_shared_heads_equal_tied_projections(kv_heads, fused):
     close(shared(x), theirs(x, x, x)[0])
     distinct = whole.in_proj_weight[16:32].unflatten(0, (4, 4)).unique(dim=0)
     assert len(distinct) == kv_heads
+    resting = tied(build(kv_heads=kv_heads, fused=fused, dropout=0.5).eval())
+    close(resting(x), shared(x))  # it drops nothing either
 
 
 def test_heads_are_a_concatenation_of_single_heads():
@@ -247,6 +296,43 @@ def test_cache_reads_a_memory_once():
     close(layer(x[:, 1:], memory * torch.nan, cache=cache), expected[:, 1:])
 
 
+def filled(layer, *shape, memory=None) -> Cache:
+    cache = Cache(8)
+    layer(noise(*shape), memory, causal=memory is None, cache=cache)
+    return cache
+
+
+@both_ways
+def test_a_cache_is_for_the_sequences_that_filled_it(fused):
+    layer, x, memory = build(fused=fused), noise(1, 1, 16), noise(2, 5, 16, seed=1)
+    cache = filled(layer, 2, 3, 16)
+    before = [part.clone() for part in cache.held()]
+    with pytest.raises(
+        ValueError, match="1 sequences, 4 key heads, and a cache that was filled for 2 with 4: begin with"
+    ):
+        layer(x, causal=True, cache=cache)
+    with pytest.raises(ValueError, match="2 sequences, 2 key heads, and a cache that was filled for 2 with 4"):
+        build(kv_heads=2)(noise(2, 1, 16), causal=True, cache=cache)
+    with pytest.raises(ValueError, match="torch.float32, cpu. in a cache that was filled with .*torch.float64, cpu"):
+        build().float()(noise(2, 1, 16).float(), causal=True, cache=cache)
+    with pytest.raises(ValueError, match="mask of shape .3, 3. for 1 queries and 4 keys"):
+        layer(noise(2, 1, 16), None, torch.ones(3, 3, dtype=torch.bool), causal=True, cache=cache)
+    with pytest.raises(ValueError, match="position 9: this cache holds 8"):
+        layer(noise(2, 6, 16), causal=True, cache=cache)
+    assert cache.length == 3 and all(torch.equal(*pair) for pair in zip(cache.held(), before))  # nothing was written
+    cache = filled(layer, 2, 1, 16, memory=memory)
+    for other, shape in ((memory[:, :4], (2, 1, 16)), (memory[:1], (1, 1, 16))):
+        with pytest.raises(ValueError, match="a memory of 4 tokens and a cache of one of 5|1 sequences, 4 key heads"):
+            layer(noise(*shape), other, cache=cache)
+    with (
+        pytest.raises(
+            ValueError, match="keys of shape .1, 1, 2, 3., values of shape .1, 1, 1, 3.: each key has a value"
+        ),
+        unchecked(),
+    ):
+        Cache(3).extend(noise(1, 1, 2, 3), noise(1, 1, 1, 3))
+
+
 def test_masks():
     assert causal_mask(3).tolist() == [[True, False, False], [True, True, False], [True, True, True]]
     assert causal_mask(2, 3).tolist() == [[True, True, False], [True, True, True]]
@@ -266,10 +352,13 @@ def test_dropout_acts_on_the_weights_and_only_in_training():
         torch.manual_seed(0)
         assert not torch.equal(layer(x), layer(x))
         close(layer.eval()(x), build()(x))
+    q, k = noise(1, 4, 5, 4), noise(1, 2, 5, 4, seed=1)
+    for fused in (True, False):  # of shared heads too
+        assert (attend(q, k, k, dropout=0.5, fused=fused) - attend(q, k, k)).abs().max() > 1e-3
     ones = torch.ones(1, 1, 20, 20, dtype=torch.float64)
     torch.manual_seed(0)
     out = attend(ones, ones, torch.eye(20, dtype=torch.float64)[None, None], dropout=0.5, fused=False)
-    assert set(out.unique().tolist()) == {0.0, 0.1}  # kept weights are doubled
+    assert set(out.round(decimals=12).unique().tolist()) == {0.0, 0.1}  # kept weights are doubled
 
 
 def test_additive_score_is_that_of_the_chapter_before():
@@ -304,6 +393,8 @@ def test_searcher_learns_toy_problem():
     assert torch.equal(model(source, changed)[:, :3], logits[:, :3])
     with pytest.raises(ValueError, match="strings of one length"):
         model(source, target, torch.tensor([5] * 64))
+    with pytest.raises(ValueError, match="steps = 0: write at least 1"):
+        model.translate(source, 0)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -372,13 +463,49 @@ def test_bad_input_is_named():
             attend(noise(1, 4, 2, 3), noise(1, 3, 2, 3), noise(1, 3, 2, 3), fused=fused)
         with pytest.raises(ValueError, match="3 queries and 2 keys: the causal mask"):
             attend(noise(1, 1, 3, 3), noise(1, 1, 2, 3), noise(1, 1, 2, 3), causal=True, fused=fused)
-    with pytest.raises(ValueError, match="lengths from 0 to 4: each lies in 1 … 5"):
-        padding_mask(torch.tensor([0, 4]), 5)
+    for bad in (0, 6):
+        with pytest.raises(
+            ValueError, match=f"length {bad}: each lies in 1 to 5, the number of keys; cut the sequences"
+        ):
+            padding_mask(torch.tensor([bad, 4]), 5)
     with pytest.raises(ValueError, match="width = -1: 0 lets a position see itself"):
         window_mask(4, -1)
     with pytest.raises(ValueError, match="4 queries and 3 keys: at least 1 query"):
         causal_mask(4, 3)
     with pytest.raises(ValueError, match="position 4: this cache holds 3; build"):
         layer(x[:, :4], causal=True, cache=Cache(3))
-    with pytest.raises(ValueError, match="context = 0: hold at least 1"):
+    with pytest.raises(ValueError, match="context = 0: at least 1 position"):
         Cache(0)
+    for ours in (1.0, 1.5, -0.1, torch.nan):
+        with pytest.raises(ValueError, match=f"dropout = {ours}: from 0 to below 1"):
+            attend(*3 * [noise(1, 1, 2, 3)], dropout=ours)
+    with pytest.raises(ValueError, match="mask of torch.int64 as torch.float32: give booleans"), unchecked():
+        additive(torch.ones(2, 2, dtype=torch.long))
+
+
+@both_ways
+def test_shapes_that_do_not_fit_are_named_where_nothing_else_checks_them(fused):
+    q, other = noise(2, 4, 3, 8), noise(1, 4, 3, 8)
+    with unchecked():
+        for k, v in ((other, other), (q, other), (q, q[:, :, :2]), (q[..., :4], q), (q[:, :2], q)):
+            with pytest.raises(ValueError, match="queries, keys and values of shapes .*: give all the same batch"):
+                attend(q, k, v, fused=fused)
+        with pytest.raises(ValueError, match=r"of shapes \(4, 3, 8\), .*: give each four axes, \[b heads t d\]; x"):
+            attend(q[0], q[0], q[0], fused=fused)
+        for k, v in ((q.float(), q.float()), (q, q.float())):
+            with pytest.raises(ValueError, match="queries of torch.float64, keys of .*: give all the same floating"):
+                attend(q, k, v, fused=fused)
+        with pytest.raises(ValueError, match="queries of torch.int64"):
+            attend(*3 * [q.long()], fused=fused)
+        layer, x = build(fused=fused), noise(2, 5, 16)
+        with pytest.raises(ValueError, match=r"x of shape \(5, 16\): give \[b t 16\], a batch of sequences"):
+            layer(x[0])
+        with pytest.raises(ValueError, match=r"memory of shape \(2, 5, 8\): give \[b t 16\]"):
+            layer(x, x[..., :8])
+        for look in (layer, layer.weights):
+            with pytest.raises(ValueError, match="2 sequences look at the memories of 1: give each its own"):
+                look(x, x[:1])
+        additive_layer = AdditiveAttention(6, 4, hidden=3).double()
+        for q, k in (((1, 2, 6), (2, 3, 4)), ((2, 2, 4), (2, 3, 4)), ((2, 6), (2, 3, 4))):
+            with pytest.raises(ValueError, match=r"queries of shape .*: give \[b t 6\] and \[b s 4\], of one batch"):
+                additive_layer(noise(*q), noise(*k))

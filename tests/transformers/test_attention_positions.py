@@ -18,6 +18,7 @@ from helpers.transformers.attention import (
     rotate,
     sinusoidal,
 )
+from tests.transformers.reference import unchecked
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 
@@ -106,6 +107,21 @@ def test_relative_bias():
 def test_learned_positions():
     places = LearnedPositions(dim=4, context=6)
     assert torch.equal(places(torch.tensor([5, 0])), places.table.weight[[5, 0]])
+
+
+def test_positions_that_are_not_there_are_named():
+    places = LearnedPositions(dim=4, context=6)
+    for bad in (-1, 6):
+        with pytest.raises(
+            ValueError, match=f"position {bad}: those learned are 0 to 5; build the table with a longer"
+        ):
+            places(torch.tensor([0, bad]))
+    with pytest.raises(ValueError, match="context = 0: at least 1 position"):
+        LearnedPositions(dim=4, context=0)
+    with pytest.raises(ValueError, match="5 queries and 3 keys: .* no fewer keys"):
+        RelativeBias(heads=2)(5, 3)
+    with pytest.raises(ValueError, match="1 positions for 5 tokens: give each its own"), unchecked():
+        rotate(noise(1, 2, 5, 4), torch.tensor([3]))
 
 
 def test_bad_input_is_named():

@@ -14,12 +14,14 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from benchmarks.vision_transformers import VIT, renamed
 from helpers.transformers.vision_transformers import (
+    Perceiver,
     ViT,
     attention_distance,
     attention_maps,
     interpolate_positions,
     patches,
     resize,
+    swin_small,
     vit_b_16,
     vit_b_32,
     vit_h_14,
@@ -29,7 +31,7 @@ from helpers.transformers.vision_transformers import (
     vit_small,
     vit_ti_16,
 )
-from tests.transformers.reference import close, compare, fill, made, noise
+from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(image=12, patch=4, dim=16, depth=2, heads=4, hidden=24, classes=5)
@@ -57,6 +59,8 @@ def test_parameter_count(builder, parameters):
     assert sum(p.numel() for p in ours.parameters()) == parameters
     shapes = {name: tuple(p.shape) for name, p in reference.state_dict().items()}
     assert {name: tuple(p.shape) for name, p in ours.state_dict().items()} == shapes
+    heads = [block.self_attention.heads for block in ours.encoder.layers]  # which no shape shows
+    assert heads == [block.num_heads for block in reference.encoder.layers]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,18 @@ def test_matches_reference_in_float32():
     ours.load_state_dict(reference.state_dict())
     images = noise(2, 3, 12, 12).float()
     torch.testing.assert_close(ours(images), reference(images), rtol=0, atol=1e-5)
+
+
+def test_matches_reference_while_training():
+    """The same numbers are dropped under the same seed (of one image: torch lays out several in another order)."""
+    reference = fill(theirs(dropout=0.5).double())
+    ours = ViT(**SMALL, dropout=0.5).double()
+    ours.load_state_dict(reference.state_dict())
+    images, out = noise(1, 3, 12, 12), []
+    for network in (ours, reference):
+        torch.manual_seed(3)
+        out.append(network(images))
+    close(*out)
 
 
 def test_matches_timm():
@@ -179,7 +195,17 @@ def test_attention_distance():
     weights[0, 0] = torch.eye(5)  # each at itself
     weights[0, 1] = torch.eye(5)[[0, 2, 1, 4, 3]]  # at the neighbour in the row
     weights[0, 2] = 0.2  # everywhere, a fifth of it at the class token
-    close(attention_distance(weights, 4), torch.tensor([0, 4, (4 + 4 + 4 * 2**0.5) / 4], dtype=torch.float64))
+    expected = torch.tensor([0, 4, (4 + 4 + 4 * 2**0.5) / 4], dtype=torch.float64)
+    close(attention_distance(weights, 4), expected)
+    half = attention_distance(weights.half(), 4)
+    torch.testing.assert_close(half.double(), expected, rtol=1e-3, atol=0)
+    weights[0, 1, 3] = torch.eye(5)[0]  # looks at the class token alone: it has no distance, and the others have theirs
+    close(attention_distance(weights, 4), expected)
+    weights[0, 1, 2] = torch.nan
+    assert attention_distance(weights, 4).isnan().tolist() == [False, True, False]
+    for t in (1, 4, 11):
+        with pytest.raises(ValueError, match="give those of a class token and a square of patches"):
+            attention_distance(torch.ones(1, 1, t, t), 4)
 
 
 @pytest.mark.parametrize("image", [8, 12, 20])
@@ -265,6 +291,9 @@ def test_dropout_rests_in_eval():
     close(network(images), small()(images))
     network.train()
     assert not torch.equal(network(images), network(images))
+    with pytest.raises(ValueError, match=r"in training mode and drops at random: call network.eval\(\) first"):
+        next(attention_maps(network, images))
+    assert len(list(attention_maps(small().train(), images))) == 2  # without dropout the mode is no matter
 
 
 @pytest.mark.parametrize("image, patch", [(8, 2), (16, 4), (28, 4), (32, 4)])
@@ -279,7 +308,29 @@ def test_bad_input():
         patches(torch.zeros(1, 3, 12, 10), 4)
     with pytest.raises(ValueError, match="image = 8, patch = 0"):
         vit_small(image=8, patch=0)
+    with (
+        pytest.raises(ValueError, match=r"image = \(12, 12\), patch = 4: give the side of a square in pixels"),
+        unchecked(),
+    ):
+        ViT(**SMALL | dict(image=(12, 12)))
+    for builder in (
+        partial(ViT, **SMALL),
+        partial(swin_small),
+        partial(Perceiver, channels=3, latents=2, dim=8, depth=1),
+    ):
+        with pytest.raises(ValueError, match="classes = 0: at least 1, or None to leave the last layer out"):
+            builder(**{**builder.keywords, "classes": 0})
+    with pytest.raises(ValueError, match="hidden = 0: at least 1"):
+        ViT(**SMALL | dict(hidden=0))
     network = small()
+    with unchecked():
+        for images in (noise(3, 12, 12), noise(1, 1, 12, 12)):
+            with pytest.raises(
+                ValueError, match=r"images of shape .*: give \[b 3 h w\]; image\[None\] is a batch of one"
+            ):
+                network(images)
+        with pytest.raises(ValueError, match=r"images of shape \(3, 12, 12\): give \[b c h w\]"):
+            patches(noise(3, 12, 12), 4)
     with pytest.raises(ValueError, match=r"images of 16x12 pixels in a network for 12x12: .* resize\(network, image\)"):
         network(noise(1, 3, 16, 12))
     with pytest.raises(ValueError, match="image = 14, patch = 4"):

@@ -1,7 +1,10 @@
 """Image GPT against transformers, and that it looks at nothing which it has to guess."""
 
 import math
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from helpers.transformers.vision_transformers import (
     igpt_small,
     masked_loss,
 )
-from tests.transformers.reference import close, compare, fill, made, noise
+from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(colours=5, context=9, dim=8, depth=2, heads=2)
@@ -35,12 +38,12 @@ def theirs(**options) -> ImageGPTForCausalImageModeling:
     return ImageGPTForCausalImageModeling(ImageGPTConfig(**words, use_cache=False))
 
 
-@pytest.mark.parametrize("builder, millions", [(igpt_s, 76), (igpt_m, 455), (igpt_l, 1362)])
-def test_parameter_count(builder, millions):
-    """The paper's figures, and to the last one transformers'."""
+@pytest.mark.parametrize("builder, millions, heads", [(igpt_s, 76, 8), (igpt_m, 455, 8), (igpt_l, 1362, 16)])
+def test_parameter_count(builder, millions, heads):
+    """The paper's figures, and to the last one transformers'; the heads are those of the published networks."""
     with torch.device("meta"):
         ours = builder()
-        heads = ours.decoder.layers[0].self_attn.heads
+        assert {block.self_attn.heads for block in ours.decoder.layers} == {heads}
         d, depth = ours.head.in_features, len(ours.decoder.layers)
         reference = theirs(n_layer=depth, n_embd=d, n_head=heads, n_positions=1024, vocab_size=513)
     count = sum(p.numel() for p in ours.parameters())
@@ -57,6 +60,19 @@ def test_matches_reference():
     begun = torch.cat([torch.full((3, 1), 5), pixels[:, :-1]], 1)
     expected = reference(input_ids=begun).logits
     compare(ours(pixels), expected, ours, reference, renamed=from_transformers)
+
+
+def test_first_weights_are_those_of_gpt_2():
+    """0.02 everywhere, less by √(2 · depth) in the two layers of a block that add to the residual path, none in the head."""
+    torch.manual_seed(0)
+    network = ImageGPT(colours=99, context=64, dim=64, depth=8, heads=2)
+    assert not network.head.weight.any()
+    for name, p in network.named_parameters():
+        small_ones = name.endswith(("out_proj.weight", "linear2.weight"))
+        if p.ndim == 2 and p.any():
+            assert p.std().item() == pytest.approx(0.02 / 4 if small_ones else 0.02, rel=0.1), name
+        if name.endswith("bias"):
+            assert not p.any(), name
 
 
 def test_features_match_reference():
@@ -130,6 +146,55 @@ def test_completions_follow_the_probabilities(temperature):
     torch.testing.assert_close(share.double(), p / p.sum(), rtol=0, atol=0.03)
 
 
+def test_masked_loss_is_one_function_however_it_runs():
+    """One graph, in which nothing is waited for; it stops with the same words where nothing is hidden."""
+    code = """
+import torch
+from helpers.transformers.vision_transformers import ImageGPT, masked_loss
+network = ImageGPT(colours=5, context=9, dim=8, depth=1, heads=2)
+torch.nn.init.normal_(network.head.weight)
+pixels, hidden = torch.randint(0, 5, (3, 9)), torch.rand(3, 9) < 0.4
+def loss(hidden):
+    return masked_loss(network.fill_in(pixels, hidden), pixels, hidden)
+compiled = torch.compile(loss, backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(hidden), loss(hidden))
+try:
+    compiled(hidden & False)
+except RuntimeError as error:
+    assert "no pixel is hidden, so there is nothing to guess: hide some" in str(error)
+else:
+    raise AssertionError("nothing was hidden, and nothing was said")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-320, 0.0])
+def test_near_temperature_zero_the_likeliest_is_drawn(temperature):
+    network, pixels = small().float(), draw(3, 4)
+    likeliest = complete(network, pixels, temperature=0.0)
+    assert torch.equal(complete(network, pixels, temperature=temperature), likeliest)
+    assert torch.equal(network(likeliest).argmax(2)[:, 4:], likeliest[:, 4:])
+
+
+def test_each_part_gets_its_own_mode_back():
+    network = small(dropout=0.5).train()
+    network.head.eval()
+    modes = [module.training for module in network.modules()]
+    complete(network, draw(1, 3))
+    with pytest.raises(ValueError, match="temperature = -1"):
+        complete(network, draw(1, 3), temperature=-1.0)
+    assert [module.training for module in network.modules()] == modes
+
+
+def test_files_of_older_versions_hold_their_masks():
+    state = theirs().state_dict()
+    masks = {
+        "transformer.h.0.attn.bias": torch.ones(1, 1, 9, 9).tril(),
+        "transformer.h.1.attn.masked_bias": torch.ones(()),
+    }
+    assert from_transformers(state | masks).keys() == from_transformers(state).keys()
+
+
 def test_gradients_reach_every_parameter():
     network, pixels = small(), draw(8, 9)
     bits_per_pixel(network(pixels), pixels).backward()
@@ -180,9 +245,33 @@ def test_bad_input():
         complete(network, draw(1, 10))
     with pytest.raises(ValueError, match="temperature = -1.0"):
         complete(network, draw(1, 3), temperature=-1.0)
-    for value in (-1, 5, 6):
-        with pytest.raises(ValueError, match=f"pixels from {value} to {value}: .* colours 0 to 4"):
-            complete(network, torch.full((1, 2), value))
+    for value in (-1, 5, 6):  # 5 stands for hidden ones, and before the first
+        pixels = torch.full((1, 2), value)
+        for call in (
+            network,
+            partial(complete, network),
+            lambda x: network.fill_in(x, x > 99),
+            lambda x: next(network.features(x)),
+        ):
+            with pytest.raises(ValueError, match=f"pixel {value}: this network knows the colours 0 to 4; reduce"):
+                call(pixels)
+    caches = network.caches()
+    network.read(draw(1, 9), caches=caches)
+    with pytest.raises(ValueError, match="10 tokens in a network for 9: shrink"):
+        network.read(draw(1, 1), caches=caches)
+    with pytest.raises(ValueError, match="1 caches for 2 layers"):
+        network.read(draw(1, 1), caches=network.caches()[:1])
+    with pytest.raises(ValueError, match="0 pixels: there is nothing"):
+        next(network.features(draw(1, 0)))
+    with unchecked():
+        with pytest.raises(ValueError, match=r"pixels of shape \(1, 3, 3\): give \[b t\]"):
+            network(draw(1, 3, 3))
+        for hidden in (torch.zeros(1, 9, dtype=torch.bool), torch.zeros(2, 9)):
+            for call in (network.fill_in, partial(masked_loss, noise(2, 9, 5))):
+                with pytest.raises(
+                    ValueError, match=r"hidden of shape .* for pixels of shape \(2, 9\): give a boolean"
+                ):
+                    call(draw(2, 9), hidden)
     with pytest.raises(ValueError, match="no pixel is hidden"):
         masked_loss(noise(1, 9, 5), draw(1, 9), torch.zeros(1, 9, dtype=torch.bool))
     with pytest.raises(ValueError, match="colours = 1, context = 9"):

@@ -10,7 +10,7 @@ from transformers import PerceiverConfig
 from transformers.models.perceiver.modeling_perceiver import PerceiverEncoder, generate_fourier_features
 
 from helpers.transformers.vision_transformers import Perceiver, fourier_features, grid
-from tests.transformers.reference import close, compare, fill, made, noise
+from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(channels=6, latents=4, dim=8, depth=2, heads=2, classes=5)
@@ -145,7 +145,28 @@ def test_device_and_dtype(device):
     assert network.bfloat16()(inputs.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_positions_in_half_precision_are_those_in_single_rounded(dtype):
+    """At 112 turns half a period is 0.004 of the way: angles themselves do not fit into halves."""
+    at = grid(224)
+    whole = fourier_features(at.to(dtype).float(), bands=8, sides=(224,))
+    assert torch.equal(fourier_features(at.to(dtype), bands=8, sides=(224,)), whole.to(dtype))
+
+
 def test_bad_input():
+    network = small()
+    with unchecked():
+        for inputs in (noise(7, 6), noise(2, 7, 5), noise(2, 6, 3, 3)):
+            with pytest.raises(ValueError, match=r"inputs of shape .*: give \[b s 6\], a row of features for each"):
+                network(inputs)
+        with pytest.raises(ValueError, match="places of torch.int64: give floats"):
+            fourier_features(torch.zeros(3, 1, dtype=torch.long), bands=2, sides=(3,))
+    with pytest.raises(ValueError, match="0 inputs: there is nothing"):
+        network(noise(2, 0, 6))
+    with pytest.raises(ValueError, match="depth = 0: a stack has at least 1"):
+        Perceiver(**SMALL | dict(depth=0))
+    with pytest.raises(ValueError, match=r"bands = 2, sides = \(0,\) for 1 axes"):
+        fourier_features(grid(3), bands=2, sides=(0,))
     with pytest.raises(ValueError, match="latents = 0, looks = 1: at least 1 latent"):
         Perceiver(**SMALL | dict(latents=0))
     with pytest.raises(ValueError, match="dim = 8, heads = 3: each head takes an equal share"):

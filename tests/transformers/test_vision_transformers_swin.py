@@ -23,7 +23,7 @@ from helpers.transformers.vision_transformers import (
     windows,
 )
 from helpers.transformers.vision_transformers.swin import joined
-from tests.transformers.reference import close, compare, fill, made, noise
+from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(dim=8, depths=(2, 2), heads=(2, 4), window=3, patch=2, classes=5)
@@ -149,12 +149,13 @@ def test_windows_and_back():
 def test_attention_cost():
     assert attention_cost(56, 56, 96) / attention_cost(56, 56, 96, 7) == pytest.approx(13.8, abs=0.05)
     assert attention_cost(112, 112, 96, 7) == 4 * attention_cost(56, 56, 96, 7)
-    for window in (3, 6):
+    for side, window in ((6, 3), (6, 6), (5, 3)):
         layer = WindowAttention(dim=8, heads=2, window=window, shift=0)
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            layer(torch.zeros(1, 6, 6, 8))
-        assert counter.get_total_flops() == 2 * attention_cost(6, 6, 8, window)  # two flops in a multiply-add
+            layer(torch.zeros(1, side, 6, 8))
+        assert counter.get_total_flops() == 2 * attention_cost(side, 6, 8, window)  # two flops in a multiply-add
     assert attention_cost(6, 6, 8) == attention_cost(6, 6, 8, 6)
+    assert attention_cost(5, 4, 8, 3) == attention_cost(6, 6, 8, 3)  # padded, as the layer does
 
 
 def test_gradients_reach_every_parameter():
@@ -216,5 +217,19 @@ def test_bad_input():
         Swin(**SMALL | dict(window=0))
     with pytest.raises(ValueError, match="window = 3, shift = 3: .* shifted by less"):
         WindowAttention(dim=8, heads=2, window=3, shift=3)
+    for survival in (0.0, -0.5, 1.5):
+        with pytest.raises(ValueError, match=f"survival = {survival}: a share above 0"):
+            Swin(**SMALL, survival=survival)
+    for window in (0, 4):
+        with pytest.raises(ValueError, match=f"a map of 6x9 in windows of {window}: pad it to a multiple"):
+            windows(noise(1, 6, 9, 2), window)
+    with unchecked():
+        with pytest.raises(ValueError, match=r"window = \(3, 3\): windows are square, give one number"):
+            Swin(**SMALL | dict(window=(3, 3)))
+        for images in (noise(3, 24, 24), noise(1, 1, 24, 24)):
+            with pytest.raises(ValueError, match=r"images of shape .*: give \[b 3 h w\]; image\[None\]"):
+                small()(images)
+        with pytest.raises(ValueError, match=r"a map of shape \(6, 6, 8\): give \[b h w 8\]"):
+            WindowAttention(dim=8, heads=2, window=3, shift=0).double()(noise(6, 6, 8))
     with torch.device("meta"), pytest.raises(ValueError, match="swin_t's published weights .* this network has 10"):
         swin_t(classes=10, weights="imagenet")

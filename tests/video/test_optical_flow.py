@@ -12,7 +12,7 @@ from torchvision.utils import flow_to_image
 
 from helpers.data.scenes import make_clips
 from helpers.video.optical_flow import colour_wheel, endpoint_error, flow_to_rgb, horn_schunck, lucas_kanade, warp
-from helpers.video.optical_flow.flow import deepest, derivatives, pyramid
+from helpers.video.optical_flow.flow import coarse_to_fine, deepest, derivatives, determinant, pyramid
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-6)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -25,6 +25,10 @@ def texture(right: float = 0.0, down: float = 0.0, size: int = 96) -> torch.Tens
     y, x = torch.meshgrid(place - down, place - right, indexing="ij")
     waves = [(0.15, 0.06, 0.3), (-0.08, 0.2, 1.0), (0.26, -0.12, 2.2), (0.04, 0.31, 0.0), (0.22, 0.19, 4.0)]
     return (0.5 + 0.08 * sum(torch.sin(a * x + b * y + c) for a, b, c in waves))[None, None]
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 def inner(x: torch.Tensor, margin: int = 24) -> torch.Tensor:
@@ -152,6 +156,16 @@ def test_pyramid():
     assert deepest((48, 65)) == 2 and deepest((16, 16)) == 1 and deepest((500, 741)) == 6
 
 
+def test_flow_grows_with_its_frames():
+    """From 17x33 to 33x65 pixels a motion grows by as much as the side, which is not 2."""
+
+    def refine(first, second, flow):
+        return flow if first.shape[2] == 33 else torch.ones_like(flow)
+
+    flow = coarse_to_fine(*2 * [torch.rand(1, 1, 33, 65)], 2, 1, refine)
+    close(flow, torch.tensor([65 / 33, 33 / 17]).view(1, 2, 1, 1).expand(1, 2, 33, 65))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_large_motions_need_the_pyramid(method):
     truth = torch.tensor([6.0, -5.0], dtype=torch.float64).view(1, 2, 1, 1).expand(1, 2, 96, 96)
@@ -172,13 +186,53 @@ def test_device_and_dtype(method, device):
     assert flow_to_rgb(flow).device.type == device
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_finds_the_same_places(dtype):
+    """1,000 columns cannot be told apart in half precision; places are computed in float32."""
+    frame = torch.arange(1000.0).remainder(8).expand(1, 1, 2, 1000).to(dtype)
+    one_right = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 2, 1000).to(dtype)
+    moved = warp(frame, one_right)
+    assert moved.dtype == dtype
+    torch.testing.assert_close(moved[..., :-1], frame[..., 1:], rtol=0, atol=0.1)
+    first, second = texture().to(dtype), texture(1.5).to(dtype)
+    for method in METHODS:
+        flow = method(first, second)
+        assert flow.dtype == dtype
+        torch.testing.assert_close(flow, method(first.float(), second.float()).to(dtype))
+    assert flow_to_rgb(flow).dtype == dtype
+
+
+def test_an_unknown_flow_fetches_nothing():
+    """Not what lies at a border, as torch's grid_sample does; and it is black."""
+    flow = torch.zeros(1, 2, 3, 4)
+    flow[0, 0, 1, 2] = torch.nan
+    moved = warp(torch.rand(1, 3, 3, 4), flow)
+    assert moved.isnan().sum() == 3 and moved[0, :, 1, 2].isnan().all()
+    colours = flow_to_rgb(flow)
+    assert not colours[0, :, 1, 2].any() and (colours.sum(1) == 3).sum() == 11
+
+
+def test_rounding_leaves_an_edge_its_determinant():
+    """All slopes of one direction: the products cancel, and what `more` adds must not drown in their rounding."""
+    slope = 100 * noise(2, 1000)
+    xx, xy, yy = slope[0] ** 2, slope[0] * slope[1], slope[1] ** 2
+    found, exact = determinant(xx, xy, yy, 1e-3), 1e-3 * (xx.double() + yy.double() + 1e-3)
+    assert (xx * yy - xy * xy).min() < -1e-3  # what rounding alone would give
+    assert (found.double() >= exact * (1 - 1e-6)).all()
+
+
+def test_without_least_an_empty_window_stays():
+    still = torch.full((1, 1, 16, 16), 0.3)
+    assert not lucas_kanade(still, still, least=0.0).any()
+
+
 def test_gradients_of_warp():
     field = (0.3 * texture(size=8)).repeat(1, 2, 1, 1).requires_grad_()
     frame = texture(size=8).requires_grad_()
     assert torch.autograd.gradcheck(warp, (frame, field))
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     frames = torch.zeros(1, 3, 32, 32)
     for method in METHODS:
         with pytest.raises(ValueError, match="1x3x32x32 and 1x3x32x30: .* of one size"):
@@ -191,5 +245,48 @@ def test_bad_input():
         warp(frames, torch.zeros(1, 2, 16, 16))
     with pytest.raises(ValueError, match="window = 4: an odd number"):
         lucas_kanade(frames, frames, window=4)
-    with pytest.raises(ValueError, match="smoothness = 0"):
-        horn_schunck(frames, frames, smoothness=0.0)
+    for smoothness in (0.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"smoothness = {smoothness}"):
+            horn_schunck(frames, frames, smoothness=smoothness)
+    with pytest.raises(ValueError, match="iterations = 0"):
+        horn_schunck(frames, frames, iterations=0)
+    with pytest.raises(ValueError, match="least = -1"):
+        lucas_kanade(frames, frames, least=-1.0)
+    for method in METHODS:
+        with pytest.raises(ValueError, match="steps = 0"):
+            method(frames, frames, steps=0)
+    flow = torch.zeros(1, 2, 4, 4)
+    for longest in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"longest = {longest}"):
+            flow_to_rgb(flow, longest=longest)
+    with pytest.raises(ValueError, match="valid of shape .*torch.int64: give truth values"):
+        endpoint_error(flow, flow, torch.ones(1, 4, 4, dtype=torch.long))
+    with pytest.raises(ValueError, match="flow of shape .* truth of"):
+        endpoint_error(flow.repeat(2, 1, 1, 1), flow)
+    with pytest.raises(ValueError, match="no pixel to compare"):
+        endpoint_error(flow[:0], flow[:0])
+    unknown = flow.clone()
+    unknown[0, 1, 2, 3] = torch.inf
+    with pytest.raises(ValueError, match="1 of 16 are no finite numbers; leave out unknown flow by valid"):
+        endpoint_error(flow, unknown)
+    known = unknown.isfinite().all(1)
+    assert endpoint_error(flow, unknown, known) == 0
+
+
+def test_other_axes(unchecked):
+    """A missing batch or other channels would give another number, or another library's error."""
+    frames, flow = torch.zeros(3, 16, 16), torch.zeros(2, 16, 16)
+    for method in METHODS:
+        with pytest.raises(
+            ValueError, match=r"frames of shape \(3, 16, 16\): give \[b c h w\]; a single one is x\[None\]"
+        ):
+            method(frames, frames)
+        with pytest.raises(ValueError, match="frames of 3 and of 1 channels"):
+            method(frames[None], frames[None, :1])
+        with pytest.raises(ValueError, match="frames of torch.uint8: .* x.float"):
+            method(*2 * [torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)])
+    for function in (flow_to_rgb, lambda x: endpoint_error(x, x), lambda x: warp(frames[None], x)):
+        with pytest.raises(ValueError, match=r"flow of shape \(2, 16, 16\): give \[b 2 h w\]"):
+            function(flow)
+    with pytest.raises(ValueError, match=r"flow of shape \(1, 3, 16, 16\): give \[b 2 h w\]"):
+        warp(frames[None], frames[None])

@@ -6,24 +6,8 @@ import pytest
 import torch
 
 from helpers.data.scenes import ACTIONS, render_clip, sample_action
-from helpers.video.optical_flow import VideoFolder, count_frames, frame_places, middle_frames, motion_clips, read_frames
-
-
-def test_motion_clips():
-    batch, labels = motion_clips(20, 16, 9, kinds=["motion"], flow=True)
-    assert batch.videos.shape == (20, 9, 3, 16, 16) and batch.flow.shape == (20, 8, 2, 16, 16)
-    assert labels.bincount().tolist() == 10 * [2]
-    names = [name for name, kind in ACTIONS.items() if kind == "motion"]
-    assert [list(ACTIONS)[i] for i in batch.labels] == [names[i] for i in labels]
-    _, both = motion_clips(4, 16, 9, kinds=["appearance", "order"])
-    assert both.tolist() == [0, 1, 2, 3]
-
-
-def test_streams_have_no_clip_in_common():
-    train, test = (motion_clips(6, 16, 9, seed=seed)[0].videos for seed in (0, 1))
-    assert (train[:, None] - test).abs().amax((2, 3, 4, 5)).min() > 0.1
-    later = motion_clips(3, 16, 9, seed=0, start=3)[0].videos
-    assert torch.equal(later, train[3:])
+from helpers.video.optical_flow import VideoFolder, count_frames, frame_places, read_frames
+from helpers.video.optical_flow.clips import square
 
 
 def test_the_middle_frame_tells_nothing():
@@ -34,7 +18,7 @@ def test_the_middle_frame_tells_nothing():
             episode = sample_action(5, action, index=index)
             clips.append((action, render_clip(episode.scene, episode.motions, 9, 24).video))
         videos = torch.stack([video for _, video in clips])
-        middle = middle_frames(videos)
+        middle = videos[:, 4]
         # who acts may change for the two that pass; all else is one picture
         assert (middle - middle[0]).abs().max() < 0.02
         assert (videos[:, 0] - videos[:1, 0]).abs().amax((1, 2, 3))[1:].min() > 0.1
@@ -43,7 +27,10 @@ def test_the_middle_frame_tells_nothing():
 def test_frame_places():
     assert frame_places(10, 3, how="dense").tolist() == [4, 5, 6]
     assert frame_places(10, 3, how="strided", stride=4).tolist() == [1, 5, 9]
-    assert frame_places(10, 3).tolist() == [1, 4, 7]
+    assert frame_places(10, 3).tolist() == [1, 5, 8]  # as in the authors' code: int(total / frames * (i + 1 / 2))
+    for total, frames in ((7, 3), (25, 8), (100, 9)):
+        tick = total / frames
+        assert frame_places(total, frames).tolist() == [int(tick / 2 + tick * i) for i in range(frames)]
     assert frame_places(4, 4).tolist() == [0, 1, 2, 3]
     generator = torch.Generator().manual_seed(0)
     drawn = torch.stack([frame_places(10, 3, generator=generator) for _ in range(300)])
@@ -84,12 +71,21 @@ def test_read_frames(folder):
     assert some.shape == (3, 3, 12, 12) and (255 * some[:, 2, 5, 5]).round().tolist() == [160, 40, 40]
 
 
+def test_the_square_is_cut_from_the_middle():
+    """Of a wide frame, of a high one, and after shrinking."""
+    wide = torch.arange(40.0).expand(1, 3, 20, 40) / 40
+    assert torch.equal(square(wide, 20), wide[..., 10:30])
+    assert torch.equal(square(wide.mT, 20), wide.mT[..., 10:30, :])
+    small = square(wide, 10)
+    torch.testing.assert_close(small[0, 0, 5].flip(0), 39 / 40 - small[0, 0, 5])  # as much is missing on both sides
+
+
 def test_video_folder(folder):
     videos = VideoFolder(folder, frames=3, size=16)
     assert len(videos) == 4 and videos.classes == ["Archery", "Bowling"]
     video, label = videos[2]
     assert video.shape == (3, 3, 16, 16) and label == 1
-    assert (255 * video[:, 1, 0, 0]).round().tolist() == [0, 80, 160]
+    assert (255 * video[:, 1, 0, 0]).round().tolist() == [40, 120, 200]
     listed = VideoFolder(folder, frames=2, size=16, listing=folder / "train.txt", how="dense")
     assert [path.name for path in listed.paths] == ["v_Bowling_g02_c01.avi", "v_Archery_g01_c01.avi"]
     assert [listed[i][1] for i in range(2)] == [1, 0]
@@ -99,17 +95,24 @@ def test_video_folder(folder):
     assert len({round(255 * drawn[0][0][0, 1, 0, 0].item()) for _ in range(30)}) == 6
 
 
+def test_workers_draw_other_frames(folder):
+    """A generator copied into each worker would draw the same in all, and again in each epoch."""
+    videos = VideoFolder(folder, frames=1, size=16, draw=torch.Generator().manual_seed(0))
+    same = torch.utils.data.Subset(videos, [0] * 8)
+    loader = torch.utils.data.DataLoader(
+        same, batch_size=4, num_workers=2, generator=torch.Generator().manual_seed(0), multiprocessing_context="fork"
+    )
+    epochs = [[tuple((255 * v[:, 0, 1, 0, 0]).round().tolist()) for v, _ in loader] for _ in range(3)]
+    assert len({batch for epoch in epochs for batch in epoch}) == 6
+
+
 def test_without_pyav(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match="pip install av"):
         read_frames(folder / "Archery" / "v_Archery_g01_c01.avi")
 
 
-def test_bad_input(folder):
-    with pytest.raises(ValueError, match=r"kinds = \['speed'\]: choose some of appearance, motion, order"):
-        motion_clips(2, 16, kinds=["speed"])
-    with pytest.raises(ValueError, match="frames = 8: an odd number .* take 9"):
-        motion_clips(2, 16, 8)
+def test_bad_input(folder, unchecked):
     with pytest.raises(ValueError, match="a video of 10 frames: 4 at a stride of 4 need 13"):
         frame_places(10, 4, how="strided", stride=4)
     with pytest.raises(ValueError, match="a video of 3 frames: 4 at a stride of 1 need 4"):
@@ -119,8 +122,26 @@ def test_bad_input(folder):
     with pytest.raises(ValueError, match="frames = 0, stride = 1"):
         frame_places(10, 0)
     path = folder / "Archery" / "v_Archery_g01_c01.avi"
-    with pytest.raises(ValueError, match="no frame 9 in a video of 6"):
+    with pytest.raises(ValueError, match="stride = 4 with how = 'segments'"):
+        frame_places(10, 4, stride=4)
+    with pytest.raises(ValueError, match="no frame 9, only 6 can be read"):
         read_frames(path, [1, 9])
+    with pytest.raises(ValueError, match="no frame -1, only"):
+        read_frames(path, [-1, 2])
+    for places in ([], torch.tensor([True, False]), [0.5]):
+        with pytest.raises(ValueError, match="places = .*: give the numbers of some frames"):
+            read_frames(path, places)
+    with pytest.raises(ValueError, match="size = 0"):
+        read_frames(path, size=0)
+    (folder / "text.mp4").write_text("no video")
+    with pytest.raises(ValueError, match="text.mp4: cannot be read as a video"):
+        read_frames(folder / "text.mp4")
+    with pytest.raises(ValueError, match="text.mp4: cannot be read as a video"):
+        count_frames(folder / "text.mp4")
+    with pytest.raises(ValueError, match="Curling: there is no such folder"):
+        VideoFolder(folder / "Curling", frames=2, size=8)
+    with pytest.raises(ValueError, match="none.txt: there is no such file"):
+        VideoFolder(folder, frames=2, size=8, listing=folder / "none.txt")
     with pytest.raises(ValueError, match="there is no such file"):
         read_frames(folder / "none.avi")
     with pytest.raises(ValueError, match="no videos; put them in a folder a class"):

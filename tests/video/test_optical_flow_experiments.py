@@ -8,6 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.data.scenes import ACTIONS, make_clips
+from helpers.ledger import over_seeds
 from helpers.video import optical_flow as of
 from helpers.video.optical_flow.experiments import (
     AXES,
@@ -38,8 +39,7 @@ def clips():
 def test_clips_are_those_of_the_book(clips):
     theirs = make_clips(16, 16, 5, seed=3, actions=FEW, rules=CALM, flow=True)
     assert torch.equal(clips.videos, theirs.videos) and torch.equal(clips.labels, theirs.labels)
-    truth = true_flow(3, 16, 5, seed=3, actions=FEW)
-    assert torch.equal(truth.flow, theirs.flow[:3]) and torch.equal(truth.valid, theirs.valid[:3])
+    assert torch.equal(true_flow(3, 16, 5, seed=3, actions=FEW), theirs.flow[:3])
     assert {ACTIONS[NAMES[i]] for i in clips.labels.tolist()} == set(of.KINDS)
 
 
@@ -122,11 +122,15 @@ def test_learn_and_answer(clips):
     assert by_kind(found[0].argmax(1), clips.labels)["all"] > 0.3
 
 
-def test_by_kind():
+def test_by_kind(unchecked):
     labels = torch.tensor([NAMES.index(n) for n in ("star drifts", "moves left", "moves right", "opens then closes")])
     picked = labels.clone()
     picked[2] = 0
     assert by_kind(picked, labels) == {"all": 0.75, "appearance": 1.0, "motion": 0.5, "order": 1.0}
+    assert by_kind(picked[1:3], labels[1:3]) == {"all": 0.5, "motion": 0.5}  # no share of no clip
+    for few in (picked[:2], picked[:0]):
+        with pytest.raises(ValueError, match="answers, .* labels: give one each"):
+            by_kind(few, labels if len(few) else labels[:0])
 
 
 def test_the_page_begins_at_gpu_size(unchecked):
@@ -148,6 +152,40 @@ def test_the_page_begins_at_gpu_size(unchecked):
     assert place["train"].videos.shape == (28, 17, 3, 64, 64) and place["train"].flow.shape == (28, 16, 2, 64, 64)
     assert {"middle frame", "frames, averaged", *place["inputs"]} == {name for name, _ in trials.scores}
     assert all(scores.shape == (14, 14) and scores.isfinite().all() for scores in trials.scores.values())
+
+
+def test_answers_are_those_in_evaluation(clips):
+    """Whatever mode a network is in; each module goes on as it was; a network that has diverged is told."""
+    torch.manual_seed(0)
+    net = FrameMean(frame_net(14)).eval()
+    expected = answer(net, centred, clips)
+    net.train()
+    net.network[1].eval()
+    assert torch.equal(answer(net, centred, clips), expected)
+    assert net.training and net.network[4].training and not net.network[1].training
+    net.network[0].weight.data[0] = torch.nan
+    with pytest.raises(ValueError, match="scores: 224 of 224 are no finite numbers; it has diverged: lower the rate"):
+        answer(net, centred, clips)
+
+
+def test_bad_input(clips, unchecked):
+    with pytest.raises(ValueError, match="mirror = 'sideways': choose backwards, upside down, left to right"):
+        mirrored(*clips[::2], clips.labels, "sideways")
+    with pytest.raises(ValueError, match="clips of 1 frames: flow leads from one frame to the next"):
+        find_flow(clips.videos[:, :1])
+    for look in (centred, middle, find_flow, FrameMean(frame_net(2))):
+        with pytest.raises(ValueError, match=r"videos of shape \(5, 3, 16, 16\): give \[. f . h w\]; a single one"):
+            look(clips.videos[0])
+    with pytest.raises(ValueError, match=r"'b', 'all': choose a network of \[\]"):
+        Trials(clips, clips).right("b")
+    trials = Trials(clips, clips)
+    trials.scores["a", 0] = torch.rand(16, 14)
+    with pytest.raises(
+        ValueError, match=r"'a', 'sound': choose .* a kind of \['all', 'appearance', 'motion', 'order'\]"
+    ):
+        trials.right("a", "sound")
+    with pytest.raises(ValueError, match="Sequential with .* give a frame_net of 3 channels"):
+        with_head_start(frame_net(2, channels=16), 2)
 
 
 def test_head_start_is_all_but_the_last_layer(unchecked):
@@ -172,7 +210,9 @@ def test_trials(clips, monkeypatch, unchecked):
     assert not torch.equal(trials.scores["a", 0], trials.scores["a", 1])
     right = (trials.scores["a", 1].argmax(1) == clips.labels).double().mean().item()
     assert trials.right("a")[1] == right and len(trials.right("b", "order")) == 1
-    assert trials.table(["b"]) == [["b", *(f"{trials.right('b', kind)[0]:.1f}" for kind in (*of.KINDS, "all"))]]
+    rows = trials.table(["a", "b"])
+    for i, kind in enumerate((*of.KINDS, "all"), 1):
+        assert rows[0][i] == over_seeds(trials.right("a", kind)) and rows[1][i] == trials.right("b", kind)[0]
     trials.bars(["a", "b"], 0.1)
     (ax,) = drawn[0].axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and len(ax.patches) == 6

@@ -50,6 +50,17 @@ def test_matches_reference():
     assert_close(even[0, 1, 0, 5, 6], off[5, 6] / (deviation + 0.1))
 
 
+def test_windows_are_mirrored_at_the_border():
+    """In the corner, by hand: the pixels on the other side of the border are those on this side."""
+    videos = clip(1, 1, 3, 7, 8).double()
+    grey = videos.mean(2)[0, 0]
+    large = torch.cat([grey[1:2], grey, grey[-2:-1]])
+    large = torch.cat([large[:, 1:2], large, large[:, -2:-1]], 1)
+    off = torch.stack([grey[y] - large[y : y + 3].unfold(1, 3, 1).mean((0, 2)) for y in range(7)])
+    around = off[:2, :2].square()[[1, 0, 1]][:, [1, 0, 1]].mean()
+    assert_close(even_light(videos, window=3, least=0.1)[0, 0, 0, 0, 0], off[0, 0] / (around.sqrt() + 0.1))
+
+
 def test_more_light_shows_almost_nothing():
     """A fifth less light changes what a pixel says by less than a tenth; the flow between the two is far from none."""
     videos = clip(2, 1, 3, 24, 24)
@@ -88,7 +99,7 @@ def test_device_and_dtype(device):
     assert lit.device.type == even.device.type == device and lit.dtype == even.dtype == torch.float64
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     videos = clip(1, 2, 3, 9, 9)
     for strength in (-0.1, 0.5):
         with pytest.raises(ValueError, match=f"strength = {strength}: from 0 to 1/3"):
@@ -96,3 +107,16 @@ def test_bad_input():
     for window in (1, 4):
         with pytest.raises(ValueError, match=f"window = {window}: an odd number"):
             even_light(videos, window=window)
+    with pytest.raises(ValueError, match="window = 19: .* below twice the side of frames of 9x9"):
+        even_light(videos, window=19)
+    with pytest.raises(ValueError, match="least = 0: a positive number"):
+        even_light(videos, least=0)
+
+
+def test_other_axes(unchecked):
+    videos = clip(2, 3, 9, 9)
+    for function in (even_light, stack_changes, lambda x: flicker(x, 0.1)):
+        with pytest.raises(ValueError, match=r"videos of shape \(2, 3, 9, 9\): give \[b f c h w\]; a single one is"):
+            function(videos)
+        with pytest.raises(ValueError, match="videos of torch.uint8"):
+            function(torch.ones(1, 2, 3, 9, 9, dtype=torch.uint8))

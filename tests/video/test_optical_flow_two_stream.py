@@ -21,7 +21,6 @@ from helpers.video.optical_flow import (
     subtract_mean,
     svm_features,
     temporal_network,
-    two_stream_small,
 )
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
@@ -42,10 +41,19 @@ def bilinear(field: torch.Tensor, x: float, y: float) -> torch.Tensor:
 
 
 def test_parameter_count_of_the_small_one():
-    streams = two_stream_small(length=8, classes=14)
+    streams = Streams(spatial=frame_net_small(), temporal=frame_net_small(channels=16))
     convs = 9 * (24 * 48 + 48 * 96) + 2 * (24 + 48 + 96) + 97 * 14
     counts = {k: sum(p.numel() for p in net.parameters()) for k, net in streams.streams.items()}
     assert counts == {"spatial": convs + 9 * 3 * 24, "temporal": convs + 9 * 16 * 24}
+
+
+def test_response_norms_of_cnn_m():
+    """Chatfield et al. 2014 and Caffe: over 5 channels, k = 2, alpha = 5e-4, beta = 0.75; one in the temporal stream."""
+    for channels, norms in ((3, 2), (20, 1)):
+        with torch.device("meta"):
+            network = cnn_m_2048(channels=channels)
+        found = [(m.size, m.k, m.alpha, m.beta) for m in network if isinstance(m, nn.LocalResponseNorm)]
+        assert found == norms * [(5, 2, 5e-4, 0.75)]
 
 
 def test_matches_reference_at_fixed_points():
@@ -151,6 +159,12 @@ def test_fusion_by_svm():
     close(rows.unflatten(1, (2, 4)).norm(dim=2), torch.ones(120, 2, dtype=torch.float64))
     twin = LinearSVC(C=1.0, random_state=0).fit(rows[:60].numpy(), labels[:60].numpy())
     assert (torch.from_numpy(twin.predict(rows[60:].numpy())) == picked).all()
+    assert (fuse_svm(svm, {"b": held["b"], "a": held["a"]}) == picked).all()  # in whatever order they come
+    for other in ({"a": held["a"], "c": held["b"]}, {"a": held["a"]}, {k: v[:, :3] for k, v in held.items()}):
+        with pytest.raises(ValueError, match=r"streams \['a'.* for an SVM of \['a', 'b'\] with 8: give those"):
+            fuse_svm(svm, other)
+    with pytest.raises(ValueError, match=r"labels of shape \(50,\) for 60 clips"):
+        fit_svm(held, labels[:50])
 
 
 def test_streams():
@@ -160,14 +174,35 @@ def test_streams():
     assert torch.equal(out["spatial"], streams.streams["spatial"](images)) and out["temporal"].shape == (2, 3)
 
 
+class AddCoords(nn.Conv2d):
+    """A convolution that does more than convolve."""
+
+
+def test_other_axes(unchecked):
+    """Without a batch the axes of the flow would be taken for each other: [l 2 h w] gave [l 2h w]."""
+    for function in (stack_flow, stack_trajectories, subtract_mean):
+        with pytest.raises(ValueError, match=r"flow of shape \(3, 2, 5, 6\): give \[b l 2 h w\]; a single one is"):
+            function(torch.zeros(3, 2, 5, 6))
+    with pytest.raises(ValueError, match=r"scores of shapes \[\(3,\)\]: .* \[b k\] each"):
+        fuse_average([torch.zeros(3)])
+
+
 def test_bad_input():
-    streams = two_stream_small(length=2)
+    streams = Streams(spatial=frame_net_small(), temporal=frame_net_small(channels=4))
     with pytest.raises(ValueError, match=r"inputs \['spatial'\] for streams \['spatial', 'temporal'\]"):
         streams(spatial=torch.zeros(1, 3, 16, 16))
     with pytest.raises(ValueError, match=r"scores of shapes \[\(2, 3\), \(2, 4\)\]"):
         fuse_average([torch.zeros(2, 3), torch.zeros(2, 4)])
-    with pytest.raises(ValueError, match=r"weights = \[1.0\] for 2 streams"):
-        fuse_average([torch.zeros(2, 3), torch.zeros(2, 3)], [1.0])
+    for weights in ([1.0], [2.0, -1.0], [0.0, 0.0], [1.0, float("nan")]):
+        with pytest.raises(ValueError, match=r"weights = \[.*\] for 2 streams"):
+            fuse_average([torch.zeros(2, 3), torch.zeros(2, 3)], weights)
+    broken = [torch.zeros(2, 3), torch.full((2, 3), torch.nan)]
+    for fuse in (fuse_average, svm_features):
+        with pytest.raises(ValueError, match="probabilities of scores: 6 of 12 are no finite numbers; .* weight 0"):
+            fuse(broken)
+    assert torch.equal(fuse_average(broken, [1.0, 0.0]), torch.full((2, 3), 1 / 3))
+    with pytest.raises(ValueError, match="AddCoords comes first"):
+        temporal_network(nn.Sequential(AddCoords(3, 4, 3)), 4)
     with pytest.raises(ValueError, match="ReLU has no convolution"):
         temporal_network(nn.ReLU(), 4)
     with pytest.raises(ValueError, match="channels = 0"):

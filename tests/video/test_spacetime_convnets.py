@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.models.video import r3d_18
 
 from helpers.convnets.architectures.densenet import densenet_small
-from helpers.convnets.architectures.googlenet import googlenet, googlenet_small
+from helpers.convnets.architectures.googlenet import googlenet, googlenet_2014, googlenet_small
 from helpers.convnets.architectures.inception import inception_small
 from helpers.convnets.architectures.mobilenet import mobilenet_v2_small
 from helpers.convnets.architectures.network_in_network import network_in_network_small
@@ -27,6 +27,7 @@ from helpers.video.spacetime_convnets import (
     inception_i3d,
     inflate,
     inflate_weight,
+    slowfast_small,
 )
 from helpers.video.spacetime_convnets.i3d import same
 
@@ -146,8 +147,20 @@ def test_branches_keep_the_same_frames(frames, unchecked):
         nn.Conv2d(2, 2, 1, 2),
         nn.MaxPool2d(2),
         nn.MaxPool2d(3, 2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(2),
+        nn.AvgPool2d(3, 2, 1),
+        nn.AvgPool2d(2, ceil_mode=True),
     ):
         assert inflate(layer)(x).shape[2] == -(-frames // 2)
+
+
+def test_narrow_filters_span_their_longer_side():
+    """1x7 and 7x1 see seven frames, and one pixel sees one."""
+    for size in ((1, 7), (7, 1)):
+        assert inflate(nn.Conv2d(2, 3, size)).kernel_size == (7, *size)
+    assert inflate(nn.Conv2d(2, 3, 1)).kernel_size == (1, 1, 1)
 
 
 def test_pools_that_leave_time_alone():
@@ -162,13 +175,32 @@ def test_pools_that_leave_time_alone():
 
 
 @pytest.mark.parametrize(
-    "pool", [nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AdaptiveMaxPool2d(2)]
+    "pool",
+    [
+        nn.MaxPool2d(3, 2, 1),
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.AvgPool2d(2),
+        nn.AvgPool2d(3, 1, 1),
+        nn.AvgPool2d(2, divisor_override=3),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+        nn.AdaptiveMaxPool2d(2),
+    ],
 )
-def test_pools_see_no_zeros_at_the_ends(pool):
+@pytest.mark.parametrize("frames", [6, 7])
+def test_pools_see_no_zeros_at_the_ends(pool, frames):
     """Also of what is negative, which a zero would beat."""
     images = -1 - noise(2, 3, 8, 8).abs()
-    pooled = inflate(pool)(still(images, 6))
+    pooled = inflate(pool)(still(images, frames))
     close(pooled, pool(images)[:, :, None].expand_as(pooled))
+
+
+def test_maps_are_flattened_as_the_image_net_did():
+    """Linear layers on whole maps: their mean over time, and a still video is answered as its image."""
+    torch.manual_seed(0)
+    image = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.Linear(4 * 16, 5)).double()
+    images = noise(2, 3, 8, 8)
+    close(inflate(image, ends="repeat")(still(images, 6)), image(images))
 
 
 def test_norms_behind_the_last_maps_stay():
@@ -253,6 +285,22 @@ def test_bootstrapped_i3d_answers_as_the_image_net():
     torch.testing.assert_close(sums, image.Mixed_5c.b1b.conv3d.weight[:, :, 0], rtol=0, atol=1e-7)
 
 
+def test_i3d_scores_two_steps_at_a_time():
+    """As the authors' average pool of two frames and the whole map, the logits, and their mean over time."""
+    torch.manual_seed(0)
+    network = fill(InceptionI3d(classes=5)).eval()
+    videos = noise(1, 24, 3, 32, 32).float()
+    maps = network.features(videos)
+    assert maps.shape[2] == 3
+    pooled = F.avg_pool3d(maps, (2, *maps.shape[3:]), 1)
+    torch.testing.assert_close(network(videos), network.logits(pooled).mean((2, 3, 4)))
+    assert not torch.allclose(
+        network(videos), network.logits(maps[:, :, 1:].mean((3, 4), keepdim=True)).mean((2, 3, 4))
+    )
+    norms = {(m.eps, m.momentum) for m in network.modules() if isinstance(m, nn.BatchNorm3d)}
+    assert norms == {(0.001, 0.01)}
+
+
 def test_googlenet_under_i3ds_names():
     torch.manual_seed(0)
     source = fill(googlenet(classes=6, aux_logits=False)).eval()
@@ -273,6 +321,8 @@ def test_small_i3d_begins_as_its_image_net(unchecked):
     video = i3d_small(image, ends="repeat").eval()
     images = noise(2, 3, 24, 24).float()
     torch.testing.assert_close(video(images[:, None].repeat(1, 8, 1, 1, 1)), image.eval()(images))
+    evaluated = frame_net(3).eval()
+    assert i3d_small(evaluated).training and not evaluated.training  # the image net stays as it was
     strides = [m.stride[0] for m in video.modules() if isinstance(m, nn.Conv3d | nn.MaxPool3d)]
     assert strides == [2, 1, 1, 1, 1]  # three convolutions, and two pools that leave time alone
     assert i3d_small(classes=3)(torch.rand(2, 8, 3, 16, 16)).shape == (2, 3)
@@ -304,6 +354,63 @@ def test_bad_input(unchecked):
         inflate(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"))
     with pytest.raises(ValueError, match="frames = 0"):
         inflate(googlenet_small(), frames=0)
+    with pytest.raises(ValueError, match="frames = 0"):
+        inflate_weight(torch.zeros(2, 2, 3, 3), 0)
+    for layer in (nn.MaxPool2d(2, return_indices=True), nn.AdaptiveMaxPool2d(2, return_indices=True)):
+        with pytest.raises(ValueError, match="MaxPool2d with return_indices"):
+            inflate(layer)
+    for layer in (nn.LPPool2d(2, 2), nn.FractionalMaxPool2d(2, 2), nn.Softmax2d()):
+        with pytest.raises(ValueError, match=f"{type(layer).__name__} has no rule"):
+            inflate(layer)
+    hooked = nn.Conv2d(3, 3, 3)
+    hooked.register_forward_hook(lambda *_: None)
+    for layer in (hooked, nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 3, 3))):
+        with pytest.raises(ValueError, match="has hooks or parametrisations, such as spectral_norm's"):
+            inflate(nn.Sequential(layer))
+    with pytest.raises(ValueError, match=r"Averaged works on the axes \(2, 3\)"):
+        inflate(Averaged())
+    with pytest.raises(ValueError, match="Pooled calls F.max_pool2d"):
+        inflate(Heir())
+
+
+class Averaged(nn.Module):
+    """The mean over height and width, which in a video are frames and height."""
+
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
+class Pooled(nn.Module):
+    def forward(self, x):
+        return [F.max_pool2d(part, 2) for part in x.chunk(2)]
+
+
+class Heir(Pooled):
+    """What it inherits counts too, functions within functions included."""
+
+
+def test_states_that_do_not_fit():
+    video = InceptionI3d(classes=2)
+    before = {key: value.clone() for key, value in video.state_dict().items()}
+    with pytest.raises(ValueError, match="image with time=True, 3 channels, for a video network of 3: build it with"):
+        bootstrap(video, InceptionI3d(classes=2))
+    with pytest.raises(ValueError, match="image with time=False, 2 channels, for a video network of 3"):
+        bootstrap(video, InceptionI3d(classes=2, channels=2, time=False))
+    assert all(torch.equal(value, before[key]) for key, value in video.state_dict().items())
+    with pytest.raises(ValueError, match="GoogLeNet with filters of 5 pixels in the third branch, without norms"):
+        from_googlenet(googlenet_2014(classes=2))
+
+
+def test_other_axes(unchecked):
+    """Channels before frames, as torch's convolutions have them, would be told that 3 frames are too few."""
+    for network in (InceptionI3d(classes=2), slowfast_small()):
+        with pytest.raises(ValueError, match=r"give \[b f 3 h w\]; frames come first: x.transpose\(1, 2\)"):
+            network(torch.zeros(1, 3, 16, 32, 32))
+    for network in (InceptionI3d(classes=2), slowfast_small(), i3d_small()):
+        with pytest.raises(ValueError, match=r"videos of shape \(8, 3, 32, 32\): .* a single one is x\[None\]"):
+            network(torch.zeros(8, 3, 32, 32))
+    with pytest.raises(ValueError, match="videos of torch.uint8"):
+        slowfast_small()(torch.zeros(1, 8, 3, 16, 16, dtype=torch.uint8))
     with pytest.raises(ValueError, match="ends = 'mirror': choose zeros or repeat"):
         inflate(googlenet_small(), ends="mirror")
     with pytest.raises(ValueError, match=r"still = \['pool9'\]: no such layers"):

@@ -82,11 +82,11 @@ def test_parameter_count(builder, options):
         (slowfast_r50_4x16, dict(fast=False), 27.3),
     ],
 )
-def test_multiply_adds_of_the_paper(builder, options, billions):
+def test_multiply_adds_of_the_paper(builder, options, billions, unchecked):
     assert round(sum(multiply_adds(builder, **options).values()) / 1e9, 1) == billions
 
 
-def test_the_fast_pathway_is_cheap():
+def test_the_fast_pathway_is_cheap(unchecked):
     """About a fifth of the paper's 4x16, as it says; half of that in the 8x8, whose slow pathway sees twice the frames."""
     costs = {builder: multiply_adds(builder) for builder in (slowfast_r50_4x16, slowfast_r50)}
     share = {builder: cost["fast"] / sum(cost.values()) for builder, cost in costs.items()}
@@ -119,6 +119,17 @@ def test_matches_reference_in_training():
     videos = noise(3, 8, 3, 32, 32)
     close(ours(videos), reference([*pathways(videos, 4)]))
     close(ours.state_dict(), reference.state_dict())
+
+
+def test_first_weights():
+    """As He et al. 2015 by the outputs, as the paper says, and a last layer near nothing."""
+    torch.manual_seed(0)
+    network = slowfast_small()
+    for m in network.modules():
+        if isinstance(m, torch.nn.Conv3d) and m.weight.numel() > 2000:
+            outputs = m.weight[:, 0].numel()
+            torch.testing.assert_close(m.weight.std().item(), (2 / outputs) ** 0.5, rtol=0.1, atol=0)
+    assert 0.005 < network.blocks[-1].proj.weight.std() < 0.02 and not network.blocks[-1].proj.bias.any()
 
 
 def test_pathways():
@@ -191,6 +202,10 @@ def test_bad_input():
         slowfast_small()(torch.zeros(1, 2, 3, 16, 16))
     with pytest.raises(ValueError, match="lateral = 'sum': choose convolution, time-to-channel, sampling"):
         slowfast_small(lateral="sum")
+    with pytest.raises(ValueError, match="lateral = 'sum'"):
+        slowfast_small(lateral="sum", fast=False)
+    with pytest.raises(ValueError, match="kernel = 4: an odd number of frames"):
+        slowfast_small(kernel=4)
     with pytest.raises(ValueError, match="width = 16, beta = 5"):
         slowfast_small(beta=5)
     with pytest.raises(ValueError, match="keep one pathway"):

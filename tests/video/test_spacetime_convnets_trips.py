@@ -81,13 +81,13 @@ def calm() -> dict:
 
 
 def test_labels_are_balanced_and_clips_deterministic():
-    trips = make_trips(64, seed=3)
+    trips = make_trips(32, size=8, seed=3)
     counts = Counter(zip(*(part.tolist() for part in trips[1:])))
-    assert len(counts) == 32 and set(counts.values()) == {2}
-    again = make_trips(64, seed=3)
-    assert all(torch.equal(a, b) for a, b in zip(trips, again))
-    assert not torch.equal(trips.videos[:8], make_trips(8, seed=5).videos)
-    scenes = make_trips(16, seed=3, lengths=("brief",)).videos[:, 0]
+    assert len(counts) == 32 and set(counts.values()) == {1}
+    again = make_trips(8, size=8, seed=3)
+    assert all(torch.equal(a[:8], b) for a, b in zip(trips, again))
+    assert not torch.equal(trips.videos[:8], make_trips(8, size=8, seed=5).videos)
+    scenes = make_trips(16, size=8, seed=3, lengths=("brief",)).videos[:, 0]
     assert torch.pdist(scenes.flatten(1)).min() > 0  # a scene of its own for each
     assert BIG.shapes == WHATS and set(WHATS) <= set(CLASSES)
 
@@ -117,12 +117,12 @@ def test_judges():
     assert found == {"what": 0.75, "way": 0.5, "both": 0.25}
 
 
-def test_slow_pathway_alone_is_at_chance_on_brief_trips():
+def test_slow_pathway_alone_is_at_chance_on_brief_trips(unchecked):
     """Whatever it has learned: one answer for four twins, of which one at most is right."""
     torch.manual_seed(0)
     network = slowfast_small(width=8, beta=2, depths=(1, 1), classes=4, fast=False)
-    trips = make_trips(64, seed=3, lengths=("brief",), twins=True)
-    learn_trips(network, trips, trips, 12, label=way, judge=by_way, run=0, every=12, rate=1e-2)
+    trips = make_trips(32, seed=3, lengths=("brief",), twins=True)
+    learn_trips(network, trips, trips, 8, label=way, judge=by_way, run=0, every=8, rate=1e-2)
     clips = trips.videos.unflatten(0, (-1, 4))
     with torch.no_grad():
         scores = [network(steadied(clips[:, i])) for i in range(4)]
@@ -137,7 +137,7 @@ def test_what_centres_a_clip_tells_nothing_of_other_frames():
     torch.testing.assert_close(seen[:, 0].mean((2, 3)), torch.zeros(4, 3), rtol=0, atol=1e-5)
 
 
-def test_learns_brief_trips():
+def test_learns_brief_trips(unchecked):
     """Left against right, told by the fast pathway; sixteen clips by heart would not do, for the test clips are others."""
     torch.manual_seed(0)
     train = make_trips(256, size=16, seed=0, lengths=("brief",), far=(0.3, 0.3))
@@ -160,3 +160,20 @@ def test_bad_input():
         make_trips(4, seed=0, far=(0.4, 0.2))
     with pytest.raises(ValueError, match="n = 0"):
         make_trips(0, seed=0)
+    with pytest.raises(ValueError, match="frames = 1: a trip takes 2"):
+        make_trips(4, frames=1, seed=0)
+    with pytest.raises(ValueError, match="n = 6 with twins: a multiple of 4"):
+        make_trips(6, seed=0, lengths=("brief",), twins=True)
+
+
+def test_what_a_network_picks(unchecked):
+    """In evaluation, and each module goes on as it was."""
+    torch.manual_seed(0)
+    network, videos = slowfast_small(width=8, beta=2, depths=(1,), classes=4), make_trips(8, seed=3, size=16).videos
+    expected = pick(network.eval(), videos)
+    network.train().blocks[0].eval()
+    assert torch.equal(pick(network, videos), expected)
+    assert network.training and network.blocks[1].training and not network.blocks[0].training
+    network.blocks[-1].proj.bias.data[1] = torch.nan
+    with pytest.raises(ValueError, match="scores: 8 of 32 are no finite numbers; it has diverged"):
+        pick(network, videos)

@@ -148,6 +148,7 @@ def test_reach():
     assert known["axial"][2].all() and not known["axial"][1].all()
     assert known["joint"][0].all() and known["space"][0].sum() == 4 * 16 * 16
     assert reach("local_global", (8, 14, 14))[1].all()
+    assert set(reach("axial", (2, 2, 2)).flatten().tolist()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("plan", ["joint", "local_global", "divided", "axial", "released"])
@@ -220,7 +221,7 @@ def lit(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_learns_toy_problem(plan):
+def test_learns_toy_problem(plan, unchecked):
     """When does it flash? Space alone cannot know, all others learn it."""
     torch.manual_seed(0)
     network = timesformer_small(plan=plan, frames=4, classes=4, image=8, dim=32)
@@ -241,9 +242,28 @@ def test_first_weights():
     network = timesformer_small(plan="divided")
     assert not network.blocks[1].looks[0].dense.weight.any() and network.blocks[0].looks[0].dense.weight.any()
     assert not network.times.any() and 0.01 < network.positions.std() < 0.03
+    assert 0.01 < network.token.std() < 0.03
+    fan_in = 3 * 4 * 4
+    torch.testing.assert_close(network.patches.weight.std().item(), fan_in**-0.5, rtol=0.1, atol=0.0)
 
 
-def test_bad_input():
+def test_dropout_reaches_token_and_patches():
+    """Once the token, twice the patches, as transformers' dropout after positions and after times."""
+    torch.manual_seed(0)
+    for plan in ("divided", "space"):
+        network = TimeSformer(**SMALL | dict(plan=plan, dropout=0.5, dim=64))
+        for p in (network.positions, network.token, network.patches.bias):
+            torch.nn.init.normal_(p)
+        token, x = network.embed(torch.rand(4, 4, 3, 16, 16))
+        assert 0.3 < (token == 0).double().mean() < 0.7
+        if plan == "divided":
+            torch.nn.init.normal_(network.times)
+            _, x = network.embed(torch.rand(4, 4, 3, 16, 16))
+        assert abs((x == 0).double().mean() - 0.5) < 0.05  # what the second leaves out
+        assert network.eval().embed(torch.rand(4, 4, 3, 16, 16))[1].count_nonzero() == x.numel()
+
+
+def test_bad_input(unchecked):
     network = small()
     with pytest.raises(ValueError, match="clips of 3 frames in a network for 4: .* frames=3"):
         network(noise(1, 3, 3, 16, 16))
@@ -257,5 +277,27 @@ def test_bad_input():
         small(plan=[])
     with pytest.raises(ValueError, match="along some of t, h and w"):
         small(plan=[Step("x")])
+    for plan in (["hw"], Step("hw")):
+        with pytest.raises(ValueError, match="give a list of Step"):
+            comparisons(plan, 4, 4)
+    for step in (Step("hw", near=0), Step("t", far=0)):
+        with pytest.raises(ValueError, match="near and far are 1 at the least"):
+            comparisons([step], 4, 4)
+    with pytest.raises(ValueError, match="near cuts the image, and this step looks along time alone"):
+        comparisons([Step("t", near=2)], 4, 4)
+    for at in ((0, 0, 4), (-1, 0, 0)):
+        with pytest.raises(ValueError, match=r"at = .*: a place among \(4, 4, 4\) patches"):
+            neighbourhood("joint", at, (4, 4, 4))
+    for sizes in (dict(classes=0), dict(hidden=0), dict(frames=0)):
+        with pytest.raises(ValueError, match=f"{next(iter(sizes))} = 0: 1 at the least"):
+            small(**sizes)
+    with pytest.raises(ValueError, match=r"give \[b f 3 h w\]; frames come first: x.transpose\(1, 2\)"):
+        network(noise(1, 3, 4, 16, 16))
+    with pytest.raises(ValueError, match="in training mode: call eval"):
+        next(token_maps(network.train(), noise(1, 4, 3, 16, 16)))
+    with pytest.raises(ValueError, match=r"state with \['conv.weight'\]: no TimeSformer of transformers"):
+        from_transformers({"conv.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"state with \['norm.weight'\]"):
+        from_transformers({"layernorm.weight": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"5 patches along t in .*near \* far = 2 does not divide them"):
         small(plan="local_global", frames=5)

@@ -40,6 +40,8 @@ def test_pixels_and_fields_have_as_many_steps_as_changes():
     assert pixels(videos).shape == changes(videos).shape == (2, 4, 3, 8, 8)
     assert_close(fields(videos, flow), fields(videos, 3 * flow))
     assert_close(fields(videos, flow).std((1, 2, 3, 4)), torch.ones(2))
+    plain = videos - videos.mean((1, 3, 4), keepdim=True)
+    assert_close(pixels(videos), (plain / plain.std((1, 2, 3, 4), keepdim=True))[:, :-1])  # all frames but the last
     tint = rand(2, 1, 3, 1, 1)
     assert_close(pixels(videos + tint), pixels(videos), atol=1e-4, rtol=1e-4)
 
@@ -59,7 +61,7 @@ def test_positions_begin_loud():
     assert not hasattr(small_scheme("space"), "times")
 
 
-def test_attention_against_area():
+def test_attention_against_area(unchecked):
     moving = torch.zeros(2, 3, 8, 8)
     moving[:, :, :4, :4] = 1  # a quarter of the area: one patch of four
     shares = patch_shares(moving, 4)
@@ -70,6 +72,20 @@ def test_attention_against_area():
     assert_close(attention_on(torch.ones(2, 5, 3, 2, 2) - shares[:, None], shares), 0.0)
     with pytest.raises(ValueError, match="shares are all 0: give clips in which things move"):
         attention_on(even, torch.zeros_like(shares))
+    with pytest.raises(ValueError, match="maps of shape .* shares of"):
+        attention_on(even[:1], shares)
+    with pytest.raises(ValueError, match="maps: 1 of 120 are no finite numbers"):
+        broken = even.clone()
+        broken[0, 0, 0, 0, 0] = torch.nan
+        attention_on(broken, shares)
+
+
+def test_attention_is_the_mean_over_heads():
+    """One head on what moves and one on all else are together as even as none."""
+    shares = torch.zeros(1, 2, 2, 2)
+    shares[..., 0, 0] = 1
+    for heads in ([shares, 1 - shares], [1 - shares, shares]):
+        assert_close(attention_on(torch.stack(heads, 1), shares), 1.0)
 
 
 @pytest.mark.parametrize("plan, looks", [("joint", 2), ("divided", 2), ("local_global", 4), ("axial", 0)])

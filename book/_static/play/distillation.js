@@ -12,7 +12,13 @@
   /* In nats; what is 0 adds nothing. */
   const entropy = (shares) => -shares.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
 
-  Object.assign(data, { soften, entropy });
+  /* Over a bar, as the sentence has it: nothing where that says "less than 1 %". */
+  function label(share) {
+    if (share < 0.01) return "";
+    return share >= 0.995 && share < 1 ? ">99" : `${Math.round(100 * share)}`;
+  }
+
+  Object.assign(data, { soften, entropy, label });
 
   const [WIDE, HIGH, FOOT, HEAD] = [320, 230, 24, 22];
   const [COLDEST, HOTTEST] = [-0.5, 2]; // powers of ten
@@ -61,7 +67,7 @@
         bar.setAttribute("y", HIGH - FOOT - tall);
         bar.setAttribute("class", k === label ? "play-label" : "play-other");
         share.setAttribute("y", HIGH - FOOT - tall - 5);
-        share.textContent = shares[k] < 0.005 ? "" : Math.round(100 * shares[k]);
+        share.textContent = data.label(shares[k]);
       });
       const pixels = new ImageData(8, 8);
       ink.forEach((level, i) => pixels.data.set([...Array(3).fill(255 * level / 16), 255], 4 * i));
@@ -76,7 +82,7 @@
       verdict.textContent = `At T = ${text} the ${label} has ${percent(shares[label])}, and the ${next} has ${
         percent(shares[next])}. Entropy: ${entropy(shares).toFixed(2)} of at most ${Math.log(shares.length).toFixed(2)} nats.`;
       chart.setAttribute("aria-label", `Shares of the digits 0 to 9 in percent: ${
-        shares.map((p) => Math.round(100 * p)).join(", ")}`);
+        shares.map((p) => data.label(p) || "<1").join(", ")}`);
     }
 
     draw();

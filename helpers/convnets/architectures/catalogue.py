@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from helpers.convnets.architectures import (
     alexnet,
@@ -25,7 +26,7 @@ from helpers.convnets.architectures import (
     vgg,
     zfnet,
 )
-from helpers.convnets.output_size import layer_table
+from helpers.convnets.output_size import evaluating, layer_table
 
 
 class Error(NamedTuple):
@@ -79,10 +80,19 @@ def weighted_layers(network: nn.Module, shape: tuple[int, int, int]) -> int:
     The paths are those of autograd's graph of one forward pass.
     """
     device = next(network.parameters()).device
-    image = torch.zeros(2, *shape, device=device)
-    training = network.training
-    logits = network.eval()(image)
-    network.train(training)
+    image = torch.zeros(2, *shape, device=device, requires_grad=True)
+    made = set()  # the nodes of the graph that such layers make
+    handles = [
+        m.register_forward_hook(lambda m, x, y: made.add(y.grad_fn))
+        for m in network.modules()
+        if isinstance(m, nn.Linear | _ConvNd)
+    ]
+    try:
+        with evaluating(network), torch.enable_grad():
+            logits = network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
     longest: dict = {}
     waiting = [logits.grad_fn]
     while waiting:
@@ -92,10 +102,11 @@ def weighted_layers(network: nn.Module, shape: tuple[int, int, int]) -> int:
         if unknown:
             waiting += unknown
             continue
-        own = node.name().startswith(("ConvolutionB", "AddmmB"))
+        own = node in made
         longest[node] = own + max((longest[f] for f in before), default=0)
         waiting.pop()
     return longest[logits.grad_fn]
+
 
 ONE = "ImageNet val, one net, one crop"
 TEN = "ImageNet val, one net, ten crops"

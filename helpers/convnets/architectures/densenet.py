@@ -137,6 +137,10 @@ class DenseNet(nn.Module):
         small: bool = False,
     ):
         super().__init__()
+        if not 0 < compression <= 1:
+            raise ValueError(f"compression = {compression}: above 0, up to 1")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout = {dropout}: it lies in [0, 1]")
         kernel, stride, padding = (3, 1, 1) if small else (7, 2, 3)
         conv = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
         stem = dict(conv0=conv)

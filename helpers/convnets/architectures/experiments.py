@@ -46,15 +46,22 @@ def aliased_share(
 
     The share of the power of the response at stride 1, its mean left
     out, at frequencies above 1 / (2 stride) along either axis: what every
-    `stride`-th place cannot tell from something slower.
+    `stride`-th place cannot tell from something slower. A filter that does
+    not respond at all folds nothing: 0.
     """
+    if stride < 1:
+        raise ValueError(f"stride = {stride}: it is at least 1")
     response = F.conv2d(images, filters)
+    size = response.square().sum((0, 2, 3))  # o
     response = response - response.mean((2, 3), keepdim=True)
     power = torch.fft.fft2(response).abs().square().sum(0)  # o h w
     rows, columns = (torch.fft.fftfreq(n).abs() for n in power.shape[1:])
     highest = torch.maximum(rows[:, None], columns[None, :])
     above = (highest > 1 / (2 * stride)).to(power)
-    return (power * above).sum((1, 2)) / power.sum((1, 2))
+    whole = power.sum((1, 2))
+    rounding = torch.finfo(power.dtype).eps ** 2 * size * power[0].numel()
+    share = (power * above).sum((1, 2)) / whole
+    return share.where(whole > 100 * rounding, 0.0)
 
 
 def random_cell(nodes: int, generator: torch.Generator) -> Genotype:
@@ -63,6 +70,8 @@ def random_cell(nodes: int, generator: torch.Generator) -> Genotype:
     Each of `nodes` adds two operations, each on one of the two inputs
     (0 the cell before, 1 the one before that) or on an earlier node.
     """
+    if nodes < 1:
+        raise ValueError(f"nodes = {nodes}: a cell has at least 1")
 
     def draw(sources: int) -> tuple[str, int]:
         which = torch.randint(len(OPERATIONS), (), generator=generator)

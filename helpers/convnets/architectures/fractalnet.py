@@ -94,6 +94,8 @@ class FractalNet(nn.Module):
         super().__init__()
         if columns < 1:
             raise ValueError(f"columns = {columns}: at least 1")
+        if not 0 <= drop <= 1:
+            raise ValueError(f"drop = {drop}: a probability lies in [0, 1]")
         ends = zip((channels, *widths), widths)
         self.blocks = nn.ModuleList(Fractal(*io, columns) for io in ends)
         self.pool = nn.MaxPool2d(2)

@@ -25,6 +25,8 @@ MODULES = {
     "5a": (832, 256, 160, 320, 32, 128, 128),
     "5b": (832, 384, 192, 384, 48, 128, 128),
 }
+MEAN = (0.485, 0.456, 0.406)  # torchvision's, of red, green and blue
+DEVIATION = (0.229, 0.224, 0.225)
 Conv = Callable[..., nn.Module]
 
 
@@ -159,7 +161,22 @@ class Head(nn.Module):
         self, x: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b k"]:
         x = self.conv(self.pool(x)).flatten(1)  # b 128*4*4
+        if x.shape[1] != self.fc1.in_features:
+            raise ValueError(
+                f"{x.shape[1]} features reach an auxiliary head that reads "
+                f"{self.fc1.in_features}: train on images of 224x224, or "
+                "build the network with aux_logits=False"
+            )
         return self.fc2(self.dropout(self.act(self.fc1(x))))
+
+
+def response_norm() -> nn.LocalResponseNorm:
+    """x / (1 + 1e-4 Σ x²)^0.75, the sum over 5 neighbouring maps.
+
+    AlexNet's numbers with 1 for 2, as the paper gives none. torch
+    multiplies by the mean of the five, so its alpha is five times ours.
+    """
+    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=1.0)
 
 
 class GoogLeNet(nn.Module):
@@ -191,13 +208,12 @@ class GoogLeNet(nn.Module):
         self.aux_logits = aux_logits
         self.transform_input = transform_input
         pool = partial(nn.MaxPool2d, stride=2, ceil_mode=True)
-        norm = partial(nn.LocalResponseNorm, 5, alpha=5e-4)
         self.conv1 = conv(channels, 64, 7, stride=2, padding=3)
         self.maxpool1 = pool(3)
-        self.norm1 = norm() if norms else nn.Identity()
+        self.norm1 = response_norm() if norms else nn.Identity()
         self.conv2 = conv(64, 64, 1)
         self.conv3 = conv(64, 192, 3, padding=1)
-        self.norm2 = norm() if norms else nn.Identity()
+        self.norm2 = response_norm() if norms else nn.Identity()
         self.maxpool2 = pool(3)
         for name, widths in MODULES.items():
             module = Inception(*widths, conv=conv, largest=largest)
@@ -236,10 +252,14 @@ class GoogLeNet(nn.Module):
 def rescaled(
     images: Float[Tensor, "b 3 h w"],
 ) -> Float[Tensor, "b 3 h w"]:
-    """From torchvision's normalisation to (x - 0.5) / 0.5 per channel."""
-    mean = images.new_tensor([0.485, 0.456, 0.406])[:, None, None]
-    deviation = images.new_tensor([0.229, 0.224, 0.225])[:, None, None]
-    return images * (deviation / 0.5) + (mean - 0.5) / 0.5
+    """From torchvision's normalisation to (x - 0.5) / 0.5 per channel.
+
+    With numbers of Python, which cost a GPU no transfer.
+    """
+    settings = zip(images.unbind(1), MEAN, DEVIATION, strict=True)
+    return torch.stack(
+        [x * (d / 0.5) + (m - 0.5) / 0.5 for x, m, d in settings], 1
+    )
 
 
 def googlenet(

@@ -28,6 +28,8 @@ class Highway(nn.Module):
 
     def openness(self, x: Float[Tensor, "b *d"]) -> Float[Tensor, "b *d"]:
         """T(x): near 0 the layer carries x on, near 1 it transforms."""
+        if self.gate is None:
+            raise ValueError("no gate, so no openness: kind = 'highway' has")
         return torch.sigmoid(self.gate(x))
 
 
@@ -76,6 +78,8 @@ def highway_mlp(
     `bias` the gates' first bias. `kind="plain"` leaves gates and carries
     out, "residual" the gates alone. No norms: the gates do their work.
     """
+    if depth < 2:
+        raise ValueError(f"depth = {depth}: a first and a last layer are 2")
     first = nn.Sequential(
         nn.Flatten(), nn.Linear(channels * image**2, width), nn.ReLU()
     )

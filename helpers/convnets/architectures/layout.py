@@ -118,6 +118,10 @@ def planned(
     `ValueError` for a layout that is no network.
     """
     check(words)
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel = {kernel}: only odd ones keep the size")
+    if not widths:
+        raise ValueError("widths is empty: give one for each stage")
     plan: Plan = {}
     stage, depth, linear = 0, 0, 0
     for word in words:

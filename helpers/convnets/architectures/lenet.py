@@ -47,8 +47,9 @@ class SparseConv(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b o oh ow"]:
-        seen = zip(self.maps, self.table)
-        return torch.cat([conv(x[:, t]) for conv, t in seen], 1)
+        planes = x.unbind(1)  # b h w each; a list as index makes a tensor
+        seen = [torch.stack([planes[i] for i in t], 1) for t in self.table]
+        return torch.cat([conv(s) for conv, s in zip(self.maps, seen)], 1)
 
 
 class Prototypes(nn.Module):

@@ -20,6 +20,8 @@ V2 += [(6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 def scaled(channels: int, width: float) -> int:
     """`width` times the channels, as a multiple of 8, shrunk by 10 % at
     most."""
+    if not width > 0:
+        raise ValueError(f"width = {width}: a factor above 0")
     wanted = channels * width
     rounded = max(8, int(wanted + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * wanted else rounded

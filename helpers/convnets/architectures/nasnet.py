@@ -222,6 +222,9 @@ class NASNet(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
+        even = 4 if imagenet else 1  # the stem has a quarter and a half
+        if width < 1 or width % even:
+            raise ValueError(f"width = {width}: a multiple of {even}")
         conv = nn.Conv2d(
             channels,
             stem,

@@ -53,14 +53,26 @@ class Block(nn.Module):
 
 
 class BasicBlock(Block):
-    """F is two 3x3 convolutions."""
+    """F is two 3x3 convolutions, without groups."""
 
     expansion = 1
 
     def __init__(
-        self, inputs: int, planes: int, *, stride: int, norm: Norm, **unused
+        self,
+        inputs: int,
+        planes: int,
+        *,
+        stride: int,
+        norm: Norm,
+        groups: int = 1,
+        group_width: int = 64,
     ):
         super().__init__()
+        if (groups, group_width) != (1, 64):
+            raise ValueError(
+                f"groups = {groups}, group_width = {group_width}: basic "
+                "blocks have neither, take a net of bottlenecks"
+            )
         self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
         self.bn1 = norm(planes)
         self.relu = nn.ReLU(inplace=True)
@@ -98,6 +110,11 @@ class Bottleneck(Block):
     ):
         super().__init__()
         inner, outputs = planes * group_width // 64 * groups, planes * 4
+        if inner < 1:
+            raise ValueError(
+                f"group_width = {group_width}: of {planes} planes it leaves "
+                f"no channel, take at least {-(-64 // planes)}"
+            )
         self.conv1 = nn.Conv2d(inputs, inner, 1, bias=False)
         self.bn1 = norm(inner)
         self.conv2 = nn.Conv2d(
@@ -170,6 +187,8 @@ class ResNet(nn.Module):
         norm: Norm = nn.BatchNorm2d,
     ):
         super().__init__()
+        if not depths or min(depths) < 1:
+            raise ValueError(f"depths = {depths}: each stage has a block")
         if survival < 1 and not residual:
             raise ValueError(
                 f"survival = {survival}: a plain net has no shortcut past a "
@@ -209,7 +228,8 @@ class ResNet(nn.Module):
             self.widths[f"layer{i + 1}"] = inputs
             setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(inputs, classes) if classes else nn.Identity()
+        features = classes is None
+        self.fc = nn.Identity() if features else nn.Linear(inputs, classes)
         initialise(self)
         if zero_last:
             for module in self.modules():

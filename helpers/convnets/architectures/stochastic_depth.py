@@ -27,6 +27,8 @@ def is_dropped(survival: float, training: bool) -> bool:
     Python needs the answer to skip the work, so a compiled training step
     breaks its graph here. With `survival` 1, or in `eval()`, nothing is drawn.
     """
+    if not 0 <= survival <= 1:
+        raise ValueError(f"survival = {survival}: a probability lies in [0, 1]")
     if not training or survival == 1:
         return False
     return bool(torch.rand(()) >= survival)

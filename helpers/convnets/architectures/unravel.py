@@ -86,11 +86,16 @@ def gradient_norms(
     """Norm of the gradient of each convolution and linear layer, in order.
 
     Divided by the square root of the number of weights, so that layers of
-    other widths compare.
+    other widths compare. Raises `ValueError` for layers that the loss does
+    not depend on.
     """
     weighted = nn.Conv2d | nn.Linear
     modules = net.named_modules()
     layers = {n: m.weight for n, m in modules if isinstance(m, weighted)}
-    gradients = torch.autograd.grad(loss, list(layers.values()))
+    weights = list(layers.values())
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    unused = [n for n, g in zip(layers, gradients) if g is None]
+    if unused:
+        raise ValueError(f"the loss does not depend on {', '.join(unused)}")
     scaled = [g.norm().item() / g.numel() ** 0.5 for g in gradients]
     return dict(zip(layers, scaled))

@@ -31,8 +31,10 @@ def load_published(
     `weights` of `data_folder()`, and must have the SHA-256 sum that
     torchvision's address tells. A part of the published network that
     ours lacks, as an auxiliary head, is left out. Raises `ValueError`
-    for another name and for a network with other than 1000 classes
-    and 3 channels, `DataUnavailable` when the file cannot be had.
+    for another name, for a network with other than 1000 classes
+    and 3 channels, and for one whose layers have other names or
+    shapes, which then stays as it was; `DataUnavailable` when the
+    file cannot be had.
     """
     if weights is None:
         return network
@@ -46,6 +48,7 @@ def load_published(
     for key in network.state_dict():  # older files do not count batches
         if key.endswith("num_batches_tracked"):
             kept.setdefault(key, torch.tensor(0))
+    check_layers(network, name, kept)
     network.load_state_dict(kept)
     return network
 
@@ -101,4 +104,24 @@ def check_ends(network: nn.Module, name: str) -> None:
             f"{name}'s published weights are for classes = 1000 and channels "
             f"= 3, this network has {classes} and {channels}: build it with "
             "those numbers, then put another layer in the place of the last"
+        )
+
+
+def check_layers(
+    network: nn.Module, name: str, state: dict[str, torch.Tensor]
+) -> None:
+    """Refuse a network whose layers the weights do not fit, as a whole."""
+    shapes = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    given = {
+        k: tuple(v.shape)
+        for k, v in state.items()
+        if k in shapes or not k.endswith("num_batches_tracked")
+    }
+    differ = [k for k in shapes | given if shapes.get(k) != given.get(k)]
+    if differ:
+        raise ValueError(
+            f"{name}'s published weights do not fit this network: "
+            f"{differ[0]} is {given.get(differ[0])} there and "
+            f"{shapes.get(differ[0])} here ({len(differ)} differ): build it "
+            "with the published options, or with weights=None"
         )

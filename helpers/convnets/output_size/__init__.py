@@ -3,6 +3,7 @@
 `arithmetic` predicts sizes, parameters and multiply-adds without a tensor; `accounting` adds them up layer by layer;
 `running` counts what a network does when it runs, and takes its time;
 `fields` says which pixels an output sees; `by_hand` computes convolutions and pooling as their definitions read;
+`pooling` has the pools whose windows follow the size of the image;
 `layers` has two convolutions that torch has not.
 """
 
@@ -38,7 +39,15 @@ from helpers.convnets.output_size.by_hand import (
 )
 from helpers.convnets.output_size.fields import Field, input_gradient, receptive_field, union
 from helpers.convnets.output_size.layers import CoordConv, DepthwiseSeparable, coordinates
-from helpers.convnets.output_size.running import inputs_per_second, latency, multiply_adds
+from helpers.convnets.output_size.pooling import (
+    FractionalMaxPool,
+    adaptive_average_pool,
+    adaptive_windows,
+    fractional_max_pool,
+    fractional_starts,
+    global_average_pool,
+)
+from helpers.convnets.output_size.running import counting, evaluating, inputs_per_second, latency, multiply_adds
 
 __all__ = [
     "ALEXNET",
@@ -47,9 +56,12 @@ __all__ = [
     "CoordConv",
     "DepthwiseSeparable",
     "Field",
+    "FractionalMaxPool",
     "Linear",
     "Pool",
     "Row",
+    "adaptive_average_pool",
+    "adaptive_windows",
     "as_module",
     "average_pool_by_hand",
     "average_pool_gradient",
@@ -61,6 +73,11 @@ __all__ = [
     "conv_transpose2d_by_hand",
     "conv_transpose_output_size",
     "coordinates",
+    "counting",
+    "evaluating",
+    "fractional_max_pool",
+    "fractional_starts",
+    "global_average_pool",
     "input_gradient",
     "inputs_per_second",
     "latency",

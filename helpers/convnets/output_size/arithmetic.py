@@ -1,13 +1,15 @@
 """Sizes, parameters and multiply-adds of convolution and pooling layers (Dumoulin & Visin 2016, arXiv:1603.07285).
 
-Every size is one integer or a tuple with one integer for each dimension; beside a tuple, an integer stands for all
-dimensions. An impossible setting raises `ValueError` exactly where torch raises, and says which number is too large.
+Every size is one integer or a tuple (or list) with one integer for each dimension; beside a tuple, an integer stands for
+all dimensions. An impossible setting raises `ValueError` exactly where torch raises, and says which number is too large.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
+from operator import index
+from typing import Any, SupportsIndex
 
-Size = int | tuple[int, ...]
+Size = SupportsIndex | Iterable[SupportsIndex]
 Padding = Size | str
 
 
@@ -113,9 +115,10 @@ def conv_parameters(
 ) -> int:
     """Weights and biases; an integer kernel is a square of two dimensions."""
     _at_least(1, in_channels=in_channels, out_channels=out_channels)
-    _at_least(1, groups=groups, kernel=min(_square(kernel)))
+    _at_least(1, groups=groups)
     _divisible(groups, in_channels=in_channels, out_channels=out_channels)
-    weights_per_filter = in_channels // groups * prod(_square(kernel))
+    taps = prod(_square(kernel=kernel))
+    weights_per_filter = in_channels // groups * taps
     return out_channels * (weights_per_filter + bias)
 
 
@@ -135,7 +138,7 @@ def conv_multiply_adds(
     """
     options = dict(bias=False, groups=groups)
     weights = conv_parameters(in_channels, out_channels, kernel, **options)
-    return weights * prod(_square(output_size))
+    return weights * prod(_square(output_size=output_size))
 
 
 def conv_flops(
@@ -155,12 +158,27 @@ def conv_flops(
     return 2 * conv_multiply_adds(*channels, kernel, output_size, groups)
 
 
+def plain(setting: Any) -> Any:
+    """An integer, or a tuple of integers, out of lists, arrays and shapes; a word stays a word."""
+    if isinstance(setting, str):
+        return setting
+    try:
+        return index(setting)
+    except TypeError:
+        pass
+    try:
+        return tuple(plain(value) for value in setting)
+    except TypeError:
+        raise ValueError(f"{setting!r}: a size is an integer, or a tuple with one for each dimension") from None
+
+
 def _per_dimension(one: Callable[..., int], *settings: Padding) -> Size:
     """Apply `one` to each dimension in turn; to integers alone, apply it once."""
+    settings = tuple(plain(s) for s in settings)
     lengths = sorted({len(s) for s in settings if isinstance(s, tuple)})
     if not lengths:
         return one(*settings)
-    if len(lengths) > 1:
+    if len(lengths) > 1 or not lengths[0]:
         raise ValueError(
             f"tuples of lengths {lengths} in {settings}: give one number for each dimension, or one for all"
         )
@@ -183,13 +201,23 @@ def _both_sides(padding: int | str, span: int, stride: int) -> int:
     return 2 * padding
 
 
-def _square(size: Size) -> tuple[int, ...]:
-    return (size, size) if isinstance(size, int) else size
+def _square(**setting: Size) -> tuple[int, ...]:
+    """The sizes of a setting; an integer is a square of two dimensions."""
+    ((name, size),) = setting.items()
+    size = plain(size)
+    sizes = size if isinstance(size, tuple) else (size, size)
+    for value in sizes:
+        _at_least(1, **{name: value})
+    return sizes
 
 
-def _at_least(least: int, **settings: int) -> None:
+def _at_least(least: int, **settings: Any) -> None:
     for name, value in settings.items():
-        if value < least:
+        try:
+            number = index(value)
+        except TypeError:
+            raise ValueError(f"{name} = {value!r}: it is an integer") from None
+        if number < least:
             raise ValueError(f"{name} = {value}: it is at least {least}")
 
 

@@ -16,7 +16,11 @@ def conv2d_by_hand(
     padding: int = 0,
     dilation: int = 1,
 ) -> Float[Tensor, "o oh ow"]:
-    """Slide the kernel, multiply what lies under it, add up."""
+    """Slide the kernel, multiply what lies under it, add up.
+
+    Raises `ValueError` where channels or sizes do not fit.
+    """
+    _fits(image, kernel.shape[1], kernel.shape[0], bias)
     filters, k = len(kernel), tuple(kernel.shape[2:])
     settings = k, stride, padding, dilation
     rows, columns = conv_output_size(tuple(image.shape[1:]), *settings)
@@ -36,7 +40,11 @@ def conv_transpose2d_by_hand(
     stride: int = 1,
     padding: int = 0,
 ) -> Float[Tensor, "o oh ow"]:
-    """Each pixel stamps a copy of the kernel; copies that overlap add up."""
+    """Each pixel stamps a copy of the kernel; copies that overlap add up.
+
+    Raises `ValueError` where channels or sizes do not fit.
+    """
+    _fits(image, kernel.shape[0])
     (rows, columns), (kh, kw) = image.shape[1:], kernel.shape[2:]
     size = conv_transpose_output_size((rows, columns), (kh, kw), stride)
     output = image.new_zeros(kernel.shape[1], *size)
@@ -99,7 +107,10 @@ def max_pool_gradient(
     kernel: int,
     stride: int | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """All of an output's gradient goes to the pixel that won."""
+    """All of an output's gradient goes to the pixel that won.
+
+    `size` is that of the pool's input, of `winners` `max_pool_by_hand`'s.
+    """
     shares = F.one_hot(winners, kernel**2) * gradient[..., None]
     return scatter(shares, size, kernel, stride)
 
@@ -144,6 +155,12 @@ def scatter(
     """Put the numbers of each window back on its pixels; overlaps add."""
     stride = kernel if stride is None else stride
     b, c, rows, columns, _ = shares.shape
+    if pool_output_size(size, kernel, stride) != (rows, columns):
+        raise ValueError(
+            f"size = {size}: kernel {kernel} and stride {stride} make "
+            f"{pool_output_size(size, kernel, stride)} of it, not "
+            f"{(rows, columns)}"
+        )
     x = shares.new_zeros(b, c, *size)
     for i in range(rows):
         for j in range(columns):
@@ -151,3 +168,11 @@ def scatter(
             top, left = i * stride, j * stride
             x[:, :, top : top + kernel, left : left + kernel] += window
     return x
+
+
+def _fits(image: Tensor, channels: int, filters: int = 1, bias: Tensor | None = None) -> None:
+    """Refuse what broadcasting would stretch in silence."""
+    if len(image) != channels:
+        raise ValueError(f"the kernel takes {channels} channels, the image has {len(image)}")
+    if bias is not None and len(bias) != filters:
+        raise ValueError(f"{len(bias)} biases for {filters} filters: one for each")

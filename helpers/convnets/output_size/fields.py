@@ -1,13 +1,15 @@
 """Receptive fields: computed (Araujo, Norris & Sim, Distill 2019) and measured (Luo et al. 2016, arXiv:1701.04128)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Layer = tuple[int, ...]
+from helpers.convnets.output_size.arithmetic import plain
+
+Layer = Sequence[int]
 
 
 class Field(NamedTuple):
@@ -40,6 +42,7 @@ class Field(NamedTuple):
         dilation: int = 1,
     ) -> "Field":
         """The field after one more convolution or pooling layer."""
+        _check((kernel, stride, padding, dilation))
         return Field(
             size=self.size + dilation * (kernel - 1) * self.jump,
             jump=self.jump * stride,
@@ -55,8 +58,7 @@ def receptive_field(layers: Iterable[Layer]) -> Field:
     """
     field = Field()
     for layer in layers:
-        _check(layer)
-        field = field.then(*layer)
+        field = field.then(*_check(layer))
     return field
 
 
@@ -66,6 +68,8 @@ def union(*paths: Field) -> Field:
     Raises `ValueError` when the paths' strides differ: their outputs would
     not lie on one grid.
     """
+    if not paths:
+        raise ValueError("no path: give the fields of those that meet")
     jumps = sorted({path.jump for path in paths})
     if len(jumps) != 1:
         raise ValueError(f"paths with jumps {jumps} do not meet on one grid: the products of their strides must agree")
@@ -82,17 +86,29 @@ def input_gradient(
     """How strongly each pixel moves the outputs at row and column `unit`.
 
     The gradient of their sum over channels, its absolute values summed
-    over the colours of the pixel.
+    over the colours of the pixel. Raises `ValueError` for more than one
+    image, and for a unit that the output does not have.
     """
+    if len(image) != 1:
+        raise ValueError(f"{len(image)} images: their gradients do not mix, pass one at a time")
     image = image.detach().requires_grad_()
     row, column = unit
-    output = model(image)[0, :, row, column].sum()
+    outputs = model(image)
+    rows, columns = outputs.shape[2:]
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise ValueError(f"unit = {unit}: the output has {rows} rows and {columns} columns, counted from 0")
+    output = outputs[0, :, row, column].sum()
     (gradient,) = torch.autograd.grad(output, image)
     return gradient[0].abs().sum(0)
 
 
-def _check(layer: Layer) -> None:
-    if not 1 <= len(layer) <= 4 or any(value < least for value, least in zip(layer, (1, 1, 0, 1))):
+def _check(layer: Layer) -> Layer:
+    values = plain(layer) if isinstance(layer, tuple | list) else ()
+    if not 1 <= len(values) <= 4 or any(
+        not isinstance(value, int) or value < least for value, least in zip(values, (1, 1, 0, 1))
+    ):
         raise ValueError(
-            f"layer {layer}: give (kernel, stride, padding, dilation), the padding at least 0, the others at least 1"
+            f"layer {layer!r}: give (kernel, stride, padding, dilation) as integers, "
+            "the padding at least 0, the others at least 1"
         )
+    return values

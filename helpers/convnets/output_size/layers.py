@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 
 def coordinates(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
-    """Row and column of every pixel, from -1 at the first to 1 at the last."""
+    """Row and column of every pixel, from -1 at the first to 1 at the last.
+
+    Of the images' type, which has to be a floating-point one.
+    """
+    if not images.is_floating_point():
+        raise ValueError(f"images of {images.dtype}: coordinates are fractions, pass images.float()")
     b, _, h, w = images.shape
     options = dict(dtype=images.dtype, device=images.device)
     rows = torch.linspace(-1, 1, h, **options)
@@ -38,8 +43,8 @@ class CoordConv(nn.Conv2d):
 class DepthwiseSeparable(nn.Sequential):
     """One small filter for each channel, then a 1x1 mixture of channels.
 
-    Takes the keywords of `nn.Conv2d` for its depthwise half; the bias, if
-    any, sits in the pointwise half.
+    Takes the keywords of `nn.Conv2d` for its depthwise half, device and
+    dtype for both; the bias, if any, sits in the pointwise half.
     """
 
     def __init__(
@@ -51,6 +56,12 @@ class DepthwiseSeparable(nn.Sequential):
         **options,
     ) -> None:
         super().__init__()
+        if "groups" in options:
+            raise ValueError(
+                f"groups = {options['groups']}: the depthwise half has a "
+                "group for each channel, the pointwise half one"
+            )
+        made = {k: options[k] for k in ("device", "dtype") if k in options}
         self.depthwise = nn.Conv2d(
             in_channels,
             in_channels,
@@ -59,7 +70,9 @@ class DepthwiseSeparable(nn.Sequential):
             bias=False,
             **options,
         )
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+        self.pointwise = nn.Conv2d(
+            in_channels, out_channels, 1, bias=bias, **made
+        )
 
     def full_kernel(self) -> Float[Tensor, "o c kh kw"]:
         """The kernel of the full convolution that computes the same."""

@@ -1,23 +1,69 @@
 """What a network costs when it runs: multiply-adds as torch counts them, and seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
 from statistics import median
 from time import perf_counter, process_time
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+aten = torch.ops.aten
 
 
 def multiply_adds(call: Callable[[], object]) -> int:
     """The multiply-adds of the layers and products in a call; two of torch's floating-point operations are one.
 
-    Networks and inputs on the device "meta" are counted without computing anything.
+    Convolutions, matrix products, attention and recurrent steps count, products with zeros of a padding or a mask too;
+    norms, activations, pools and `nn.Bilinear` do not. Networks and inputs on the device "meta" are counted without
+    computing anything.
     """
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with counting() as counter:
         call()
     return counter.get_total_flops() // 2
+
+
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Torch's counter, without gradients, and with nothing fused that it would miss.
+
+    Fused attention, which some versions of torch do not count, and the fast path of torch's transformer layers are
+    written out in products; the recurrent layers of oneDNN and cuDNN get a formula.
+    """
+    fused = {aten.mkldnn_rnn_layer: one_dnn_flops, aten._cudnn_rnn: cudnn_flops}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        counter = FlopCounterMode(display=False, custom_mapping=fused)
+        with counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def one_dnn_flops(steps: tuple, into: tuple, again: tuple, *_: object, **__: object) -> int:
+    """One direction of one recurrent layer: both matrices work once at each step of each sequence."""
+    return 2 * prod(steps[:-1]) * (prod(into) + prod(again))
+
+
+def cudnn_flops(steps: tuple, weights: list[tuple], *_: object, **__: object) -> int:
+    """All layers and directions of a recurrent network: each matrix works once at each step of each sequence."""
+    return 2 * prod(steps[:-1]) * sum(prod(weight) for weight in weights if len(weight) > 1)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """A model in evaluation mode; afterwards each of its modules has the mode that it had."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield model.eval()
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def inputs_per_second(call: Callable[[Tensor], object], inputs: Float[Tensor, "n *shape"], *, repeats: int = 3) -> float:
@@ -40,19 +86,17 @@ def inputs_per_second(call: Callable[[Tensor], object], inputs: Float[Tensor, "n
 def latency(net: nn.Module, images: Tensor, repeats: int = 5) -> float:
     """Median seconds of a forward pass in evaluation mode, after one that does not count.
 
-    Raises `ValueError` for less than one repeat.
+    Each module has its own mode again afterwards. Raises `ValueError` for less than one repeat.
     """
     check_repeats(repeats)
-    training, times = net.training, []
-    net.eval()
-    with torch.inference_mode():
+    times = []
+    with evaluating(net), torch.inference_mode():
         for _ in range(repeats + 1):
             start = perf_counter()
             net(images)
             if images.is_cuda:
                 torch.cuda.synchronize()
             times.append(perf_counter() - start)
-    net.train(training)
     return median(times[1:])
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from helpers.data.scenes.render import check_size, draw, paint_background, tight_boxes
-from helpers.data.scenes.shapes import check_known
+from helpers.data.scenes.shapes import check_finite, check_known
 from helpers.data.scenes.world import WIDEST, Scene, Thing
 
 PACES = ("even", "speeding", "slowing")
@@ -38,6 +38,7 @@ class Motion:
 
     def __post_init__(self) -> None:
         check_known("pace", [self.pace], PACES)
+        check_finite(travel=self.travel, turn=self.turn, zoom=self.zoom)
         if self.zoom <= 0:
             raise ValueError(f"zoom = {self.zoom}: a ratio of sizes is positive; 2 doubles, 0.5 halves")
         if not 0 <= self.start < self.stop <= 1:
@@ -119,7 +120,7 @@ def film(
         raise ValueError(
             f"{len(motions)} motions for {len(scene.things)} things: give one each, Motion() for one that rests"
         )
-    if max(map(abs, pan)) > FARTHEST:
+    if not all(abs(way) <= FARTHEST for way in pan):
         raise ValueError(f"pan = {pan}: the camera may look {FARTHEST} image sides away at most, either way")
     times = [t / (frames - 1) for t in range(frames)]
     states = [

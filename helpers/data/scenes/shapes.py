@@ -110,3 +110,10 @@ def check_known(name: str, values: Collection[str], known: Collection[str]) -> N
     for value in values:
         if value not in known:
             raise ValueError(f"{name} = {value!r}: the world knows {', '.join(known)}")
+
+
+def check_finite(**numbers: float | int | tuple) -> None:
+    """Raise `ValueError`, with the name, for a number that is infinite or no number: it would draw nothing."""
+    for name, number in numbers.items():
+        if not all(map(math.isfinite, number if isinstance(number, tuple) else (number,))):
+            raise ValueError(f"{name} = {number}: give finite numbers")

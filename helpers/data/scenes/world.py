@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from helpers.data.scenes.shapes import CLASSES, DIGITS, check_known, scans, signed_distance
+from helpers.data.scenes.shapes import CLASSES, DIGITS, check_finite, check_known, scans, signed_distance
 from helpers.data.scenes.textures import BACKGROUNDS, MATERIALS
 
 Colour = tuple[float, float, float]
@@ -50,6 +50,7 @@ class Thing:
         check_known("shape", [self.shape], CLASSES)
         check_known("colour", [self.colour], COLOURS)
         check_known("material", [self.material], MATERIALS)
+        check_finite(position=self.position, size=self.size, angle=self.angle, depth=self.depth, tone=self.tone)
         if self.size <= 0:
             raise ValueError(f"size = {self.size}: the radius of a thing is positive, in image sides (0.1 is small)")
         if not 0 <= self.opening <= WIDEST:
@@ -121,6 +122,9 @@ class Background:
 
     def __post_init__(self) -> None:
         check_known("background", [self.kind], BACKGROUNDS)
+        check_finite(first=self.first, second=self.second, scale=self.scale, angle=self.angle)
+        if self.scale <= 0:
+            raise ValueError(f"scale = {self.scale}: the periods along a side are a positive number")
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,9 @@ class Light:
     falloff: float = 0.0
     angle: float = 0.0
     warmth: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_finite(exposure=self.exposure, falloff=self.falloff, angle=self.angle, warmth=self.warmth)
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,7 @@ class Rules:
         check_known("size", self.sizes, SIZES)
         check_known("background", self.backgrounds, BACKGROUNDS)
         check_known("writers", [self.writers], ("all", "train", "test"))
+        check_finite(tilt=self.tilt)
         for shape, colour in self.combinations or ():
             check_known("shape", [shape], CLASSES)
             check_known("colour", [colour], COLOURS)

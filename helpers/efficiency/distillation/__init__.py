@@ -5,6 +5,7 @@ from helpers.efficiency.distillation.crowd import Crowd, each
 from helpers.efficiency.distillation.hints import Regressor, attention_loss, attention_map, hint_loss
 from helpers.efficiency.distillation.losses import answers, distillation_loss, distilling, hard_loss, soft_loss
 from helpers.efficiency.distillation.targets import (
+    check_targets,
     ensemble,
     shift_for_share,
     shuffle_wrong,
@@ -18,6 +19,7 @@ __all__ = [
     "answers",
     "attention_loss",
     "attention_map",
+    "check_targets",
     "distillation_loss",
     "distilling",
     "each",

@@ -17,7 +17,7 @@ def microjoules(multiply_adds: int, fetched: int = 0) -> float:
     32-bit numbers a trip to DRAM. Caches, control and idle time are left
     out, so ratios mean more than values.
     """
-    if multiply_adds < 0 or fetched < 0:
+    if not (multiply_adds >= 0 and fetched >= 0):
         raise ValueError(
             f"multiply_adds = {multiply_adds}, fetched = {fetched}: counts "
             "are not negative"

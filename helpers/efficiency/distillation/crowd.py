@@ -28,21 +28,29 @@ class Crowd(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 networks.append(make())
-        if next(networks[0].buffers(), None) is not None:
+        if any(True for net in networks for _ in net.buffers()):
             raise ValueError(
                 "the networks hold buffers, as batch norm does: in a crowd "
                 "only parameters differ; take networks without"
             )
         weights, _ = stack_module_state(networks)
-        self.names = list(weights)
-        self.weights = nn.ParameterList(w.detach() for w in weights.values())
+        self.names, self.seeds = list(weights), len(networks)
+        learned = dict(networks[0].named_parameters())
+        self.weights = nn.ParameterList(
+            nn.Parameter(w.detach(), learned[name].requires_grad)
+            for name, w in weights.items()
+        )
         self.form = [deepcopy(networks[0]).to("meta")]  # not a submodule
 
     def forward(
         self, images: Float[Tensor, "b seeds *any"]
     ) -> Float[Tensor, "b seeds *out"]:
+        if images.ndim < 2 or images.shape[1] != self.seeds:
+            raise ValueError(
+                f"images of {tuple(images.shape)} for {self.seeds} networks: "
+                "[images, networks, …], as each(images, seeds) makes them"
+            )
         weights = dict(zip(self.names, self.weights))
-
         form = self.form[0].train(self.training)
 
         def one(own, images):
@@ -51,7 +59,15 @@ class Crowd(nn.Module):
         return vmap(one, (0, 1), 1, randomness="different")(weights, images)
 
     def member(self, index: int) -> nn.Module:
-        """One of the networks, as a network of its own."""
+        """One of the networks, as a network of its own.
+
+        Raises `ValueError` for an index that is none.
+        """
+        if not -self.seeds <= index < self.seeds:
+            raise ValueError(
+                f"index = {index}: the {self.seeds} networks are 0 to "
+                f"{self.seeds - 1}"
+            )
         device = self.weights[0].device
         network = deepcopy(self.form[0]).to_empty(device=device)
         own = {n: w[index].detach() for n, w in zip(self.names, self.weights)}
@@ -62,5 +78,10 @@ class Crowd(nn.Module):
 def each(
     images: Shaped[Tensor, "b *any"], seeds: int
 ) -> Shaped[Tensor, "b seeds *any"]:
-    """The same for every member: an axis of seeds that takes no memory."""
+    """The same for every member: an axis of seeds that takes no memory.
+
+    Raises `ValueError` for fewer than 1 seed.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds = {seeds}: a crowd has at least 1")
     return images[:, None].expand(-1, seeds, *images.shape[1:])

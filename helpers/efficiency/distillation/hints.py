@@ -1,12 +1,14 @@
 """Teaching by what happens inside: hints and maps of attention."""
 
 from collections.abc import Sequence
+from math import inf
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from helpers.efficiency.distillation.targets import Number
+from helpers.efficiency.distillation.targets import Number, wide
 
 
 class Regressor(nn.Module):
@@ -15,11 +17,17 @@ class Regressor(nn.Module):
     A convolution whose kernel is as small as the sizes allow (FitNets,
     Romero et al. 2015, arXiv:1412.6550, section 2.2): 1x1 for equal sizes,
     h - H + 1 for a student's map that is larger. It is thrown away after
-    training. Raises `ValueError` where the student's map is smaller.
+    training. `student` and `teacher` are (c, h, w). Raises `ValueError`
+    for other shapes and where the student's map is smaller.
     """
 
     def __init__(self, student: Sequence[int], teacher: Sequence[int]):
         super().__init__()
+        if not len(student) == len(teacher) == 3:
+            raise ValueError(
+                f"features of {tuple(student)} and {tuple(teacher)}: give "
+                "channels, height and width, without the batch"
+            )
         (c, *size), (o, *goal) = student, teacher
         kernel = [n - m + 1 for n, m in zip(size, goal)]
         if min(kernel) < 1:
@@ -41,9 +49,16 @@ def hint_loss(
 ) -> Float[Tensor, ""]:
     """½ ‖hint - guess‖² (equation 3 of FitNets), the mean of the batch.
 
-    `guess` is the regressor's output; the hint gets no gradient.
+    `guess` is the regressor's output; the hint gets no gradient. Half
+    precision is added up in float32. Raises `ValueError` for shapes that
+    differ.
     """
-    gap = guess - hint.detach()
+    if guess.shape != hint.shape:
+        raise ValueError(
+            f"a guess of {tuple(guess.shape)} at a hint of "
+            f"{tuple(hint.shape)}: build the Regressor for that hint"
+        )
+    gap = wide(guess) - wide(hint.detach())
     return gap.square().flatten(1).sum(1).mean() / 2
 
 
@@ -53,11 +68,20 @@ def attention_map(
     """Where a layer is active: the channels' sum of abs(A)ᵖ, of length 1.
 
     Zagoruyko & Komodakis 2017, arXiv:1612.03928, section 3.1. It has no
-    channels, so student and teacher may differ in width.
+    channels, so student and teacher may differ in width. Where nothing is
+    active it is 0. Half precision gives a map in float32. Raises
+    `ValueError` for a power of 0 or below.
     """
-    if not power > 0:
+    if not 0 < power < inf:
         raise ValueError(f"power = {power}: it is above 0, usually 2")
-    energy = features.abs().pow(power).sum(1)
+    if features.ndim != 4:
+        raise ValueError(
+            f"features of {tuple(features.shape)}: [images, channels, h, w]"
+        )
+    size = wide(features).abs()
+    most = size.detach().amax((1, 2, 3), keepdim=True)
+    most = most.clamp(min=torch.finfo(most.dtype).tiny)
+    energy = (size / most).pow(power).sum(1)  # neither over- nor underflows
     return F.normalize(energy.flatten(1), dim=1).view_as(energy)
 
 
@@ -69,14 +93,20 @@ def attention_loss(
 
     Equation 2 of the paper with the distance squared, as its authors' code
     has it. Maps of other sizes are refused: pick layers that agree.
+    Raises `ValueError` for these, and for other or no layers.
     """
-    if len(student) != len(teacher):
+    if len(student) != len(teacher) or not student:
         raise ValueError(
             f"{len(student)} layers of the student and {len(teacher)} of "
             "the teacher: pair them one to one"
         )
     total = 0.0
     for mine, theirs in zip(student, teacher):
+        if len(mine) != len(theirs):
+            raise ValueError(
+                f"features of {len(mine)} and of {len(theirs)} images: show "
+                "both networks the same"
+            )
         if mine.shape[2:] != theirs.shape[2:]:
             raise ValueError(
                 f"maps of {tuple(mine.shape[2:])} and of "

@@ -21,6 +21,16 @@ def flat(tensors: Sequence[Tensor]) -> Vector:
 class CurvatureMethod(Method):
     """A method whose coordinates all act on one another: one group of parameters, one vector."""
 
+    numbers: Sequence[str] = ()  # settings that are whole numbers from 1 on
+
+    def check(self, group):
+        super().check(group)
+        if group.get("maximize"):
+            raise ValueError(f"maximize = True: {type(self).__name__} goes down, give the negative loss")
+        for name in self.numbers:
+            if not group[name] >= 1 or group[name] != int(group[name]):
+                raise ValueError(f"{name} = {group[name]}: a whole number, at least 1")
+
     def add_param_group(self, param_group):
         if self.param_groups:
             raise ValueError(
@@ -28,12 +38,21 @@ class CurvatureMethod(Method):
             )
         super().add_param_group(param_group)
 
+    def check_memory(self, held):
+        super().check_memory(held and held | set(self.memories))  # a part may come later
+
     def evaluate(self, closure):
         """The loss from a closure that is called as in training."""
         if closure is None:
-            raise ValueError(f"{type(self).__name__}.step needs a closure that returns the loss")
+            raise ValueError(
+                f"{type(self).__name__}.step needs a closure that returns the loss, as in method.step(closure): "
+                "gradient_update drives methods that take the gradients as they are"
+            )
         with torch.enable_grad():
             loss = closure()
+        if not isinstance(loss, Tensor) or loss.ndim:
+            found = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(f"the closure returns {found}: it returns the loss, a tensor without axes")
         if not loss.isfinite():
             raise ValueError(
                 f"the loss is {loss.item():.4g}: an earlier step went too far; lower lr, or search along the line"
@@ -67,7 +86,7 @@ class Newton(CurvatureMethod):
         super().__init__(params, lr=lr, damping=damping)
 
     @torch.no_grad()
-    def step(self, closure):
+    def step(self, closure=None):
         loss = self.evaluate(closure)
         group = self.param_groups[0]
         g, H = self.derivatives(loss, group["params"])
@@ -107,6 +126,9 @@ class QuasiNewton(CurvatureMethod):
     `line_search_fn` is None (each iteration goes `lr` times the direction), "strong_wolfe" or "exact".
     """
 
+    numbers = ("max_iter", "max_eval")
+    memories = ("evaluations", "iterations", "s", "g")
+
     def __init__(
         self,
         params,
@@ -119,10 +141,6 @@ class QuasiNewton(CurvatureMethod):
         line_search_fn=None,
         **settings,
     ):
-        if line_search_fn not in (None, *SEARCHES):
-            raise ValueError(f"line_search_fn = {line_search_fn!r}: None, {' or '.join(map(repr, SEARCHES))}")
-        if max_iter < 1:
-            raise ValueError(f"max_iter = {max_iter}: a step has at least 1 iteration")
         super().__init__(
             params,
             lr=lr,
@@ -134,6 +152,12 @@ class QuasiNewton(CurvatureMethod):
             **settings,
         )
 
+    def check(self, group):
+        super().check(group)
+        search = group["line_search_fn"]
+        if search not in (None, *SEARCHES):
+            raise ValueError(f"line_search_fn = {search!r}: None, {' or '.join(map(repr, SEARCHES))}")
+
     def direction(self, g: Vector, state: dict) -> Vector:
         """-H⁻¹ g, as far as H is known."""
         raise NotImplementedError
@@ -143,7 +167,7 @@ class QuasiNewton(CurvatureMethod):
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
         """Run up to `max_iter` iterations and return the loss before them; `closure` sets the gradients."""
         group = self.param_groups[0]
         state = self.state[group["params"][0]]
@@ -204,6 +228,8 @@ class BFGS(QuasiNewton):
     Broyden, Fletcher, Goldfarb, Shanno 1970.
     """
 
+    memories = (*QuasiNewton.memories, "H_inv")
+
     def direction(self, g, state):
         return -g if "H_inv" not in state else -state["H_inv"] @ g
 
@@ -218,10 +244,10 @@ class BFGS(QuasiNewton):
 class LBFGS(QuasiNewton):
     """BFGS with the last steps instead of a matrix (Liu & Nocedal 1989)."""
 
+    numbers = (*QuasiNewton.numbers, "history_size")
+    memories = (*QuasiNewton.memories, "history")
+
     def __init__(self, params, lr=1.0, *, history_size=100, **settings):
-        if history_size < 1:
-            message = f"history_size = {history_size}: at least 1 step"
-            raise ValueError(message)
         super().__init__(params, lr, history_size=history_size, **settings)
 
     def direction(self, g, state):

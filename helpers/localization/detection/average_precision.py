@@ -2,13 +2,20 @@
 
 Everingham et al. 2010 (the PASCAL VOC challenge) and Lin et al. 2014 (COCO,
 arXiv:1405.0312). Both judge detections from the surest downwards; they
-differ in what a detection may match, and in how the curve is averaged.
-(The kit of VOC also adds 1 to all sides, which no rule here does.)
+differ in what a detection may match, in what is left out of the count, and
+in how the curve is averaged. (The kit of VOC counts pixels, and so adds 1
+to all sides: `voc_boxes` has done that already.)
 
 | rule | a detection is a hit if |
 | --- | --- |
 | "coco" | it overlaps a *free* object enough; it takes the best of those |
 | "voc" | the object that it overlaps *most* is free, and overlapped enough |
+
+Neither challenge counts all objects: VOC marks some as "difficult", COCO
+marks crowds. Those marks are `ignored` here. No detection of an ignored
+object counts, however many there are, and nobody has to find it. By "coco"
+a crowd is met by a detection that lies in it to the threshold, by "voc" a
+difficult object as any other.
 """
 
 from collections.abc import Sequence
@@ -25,7 +32,9 @@ from helpers.localization.detection.boxes import (
     box_area,
     box_iou,
     check_boxes,
+    check_scores,
     check_share,
+    pair_areas,
 )
 
 COCO = tuple((np.arange(50, 100, 5) / 100).tolist())
@@ -35,7 +44,7 @@ AREAS = {  # square pixels, both ends included, as COCO has them
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, 1e10),
 }
-RULES = ("coco", "voc")
+MOST = {"coco": 100, "voc": None}  # detections an image and class, by rule
 
 
 class Evaluation(NamedTuple):
@@ -73,20 +82,31 @@ def evaluate_detections(
     points: int | None = 101,
     rule: str = "coco",
     area: str | tuple[Number, Number] = "all",
-    most: int = 100,
+    most: int | None = None,
+    ignored: Sequence[Tensor] | None = None,
+    areas: Sequence[Tensor] | None = None,
 ) -> Evaluation:
     """Average precision of detections, a list entry for each image.
 
-    Of each image and class the `most` surest count. `area` is one of
-    `AREAS` or a range of square pixels: objects outside it, and what
-    detects them, count neither way. `points` as in `average_precision`.
+    `ignored` has a truth value for each object: VOC's "difficult" or
+    COCO's "iscrowd". `area` is one of `AREAS` or a range of square pixels:
+    objects outside it, and what detects them, count neither way. `areas`
+    are the objects' where they are not those of their boxes (COCO's
+    annotations give those of the outlines). Of each image and class the
+    `most` surest count, without it 100 by "coco" and all by "voc".
+    `points` as in `average_precision`.
+
     The defaults give COCO's figure; for that of VOC 2007 set thresholds to
-    (0.5,), points to 11 and the rule to "voc" (from 2010 on, to None).
+    (0.5,), points to 11 and the rule to "voc", for VOC from 2010 on points
+    to None.
 
     Raises `ValueError` for lists of unequal length, labels outside
-    0 … classes - 1, boxes inside out, thresholds outside 0…1.
+    0 … classes - 1, boxes inside out, scores that are NaN, thresholds
+    outside 0…1.
     """
-    sides = _check(found, boxes, labels, classes)
+    if classes < 1:
+        raise ValueError(f"classes = {classes}: there is at least 1")
+    sides = _check(found, boxes, labels, classes, ignored, areas)
     low_high = _check_area(area)
     options = dict(thresholds=thresholds, rule=rule, most=most)
     results = []
@@ -107,10 +127,13 @@ def precision_recall_curve(
     threshold: Number = 0.5,
     rule: str = "coco",
     area: str | tuple[Number, Number] = "all",
-    most: int = 100,
+    most: int | None = None,
+    ignored: Sequence[Tensor] | None = None,
+    areas: Sequence[Tensor] | None = None,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Precision and recall of one class after each of its detections."""
-    sides = _check(found, boxes, labels, label + 1, every=False)
+    """Precision and recall of one class after each of its detections that
+    counts; arguments as in `evaluate_detections`."""
+    sides = _check(found, boxes, labels, None, ignored, areas)
     options = dict(thresholds=(threshold,), rule=rule, most=most)
     (judged,) = _judge(*sides, label, area=_check_area(area), **options)
     return precision_recall(*judged)
@@ -136,12 +159,15 @@ def average_precision(
 
     Precision at a recall is the largest that any recall as large reaches.
     It is read at `points` recalls from 0 to 1 (11 for VOC 2007, 101 for
-    COCO), or with None integrated exactly (VOC from 2010 on).
+    COCO), or with None integrated exactly (VOC from 2010 on). NaN where
+    recall is, since there is no object.
     """
     if points is not None and points < 2:
         raise ValueError(f"points = {points}: 11, 101 or None for all")
     if len(recall) == 0:
         return 0.0
+    if recall.isnan().any():
+        return torch.nan
     envelope = precision.flip(0).cummax(0).values.flip(0)
     if points is None:
         steps = recall.diff(prepend=recall.new_zeros(1))
@@ -156,18 +182,21 @@ def match_to_objects(
     threshold: Number,
     rule: str = "coco",
     ignored: Bool[np.ndarray, " g"] | None = None,
+    often: Bool[np.ndarray, " g"] | None = None,
 ) -> Int[np.ndarray, " n"]:
     """For each of n detections of an image, the surest first, the object
     that it hits, or -1.
 
-    An object is hit once. Those `ignored` are taken last. Of equal overlaps
-    the later object counts, as in pycocotools.
+    An object is hit once, one marked `often` by any number. Those `ignored`
+    are taken last by "coco". Of equal overlaps the later object counts by
+    "coco", as in pycocotools, the first by "voc", as in its kit.
     """
     n, g = overlaps.shape
     hits = np.full(n, -1)
     if g == 0:
         return hits
     ignored = np.zeros(g, bool) if ignored is None else ignored
+    often = np.zeros(g, bool) if often is None else often
     order = np.flatnonzero(~ignored), np.flatnonzero(ignored)
     free = np.ones(g, bool)
     enough = np.where(overlaps >= min(threshold, 1 - 1e-10), overlaps, -1.0)
@@ -183,7 +212,7 @@ def match_to_objects(
                     hits[i] = objects[last]
                     break
         if hits[i] >= 0:
-            free[hits[i]] = False
+            free[hits[i]] = often[hits[i]]
     return hits
 
 
@@ -198,48 +227,54 @@ def _summary(
     return average_precision(precision, recall, points), largest
 
 
-class _Side(NamedTuple):
-    """Detections or objects of all images, on the CPU."""
+class _Truth(NamedTuple):
+    """Objects of all images, on the CPU."""
 
     boxes: list[Tensor]
     labels: list[Tensor]
-    scores: list[Tensor] | None = None
+    ignored: list[Tensor]
+    areas: list[Tensor]
 
 
 def _judge(
-    found: _Side,
-    truth: _Side,
+    found: list[Detections],
+    truth: _Truth,
     label: int,
     *,
     thresholds: Sequence[Number],
     rule: str,
     area: tuple[Number, Number],
-    most: int,
+    most: int | None,
 ) -> list[tuple[Bool[Tensor, " n"], int]]:
     """At each threshold: hits of one class, surest first, and objects."""
-    if rule not in RULES:
-        raise ValueError(f"rule = {rule!r}: it is one of {RULES}")
-    if most < 1:
+    if rule not in MOST:
+        raise ValueError(f"rule = {rule!r}: it is one of {tuple(MOST)}")
+    if most is not None and most < 1:
         raise ValueError(f"most = {most}: detections for each image, over 0")
+    most = MOST[rule] if most is None else most
+    if len(thresholds) == 0:
+        raise ValueError("thresholds is empty: give one at least, as (0.5,)")
     for threshold in thresholds:
         check_share("threshold", threshold)
     scores = [np.zeros(0)]
     hits = [[np.zeros(0, bool)] for _ in thresholds]
     counts = [[np.zeros(0, bool)] for _ in thresholds]
     objects = 0
-    for image, there in enumerate(found.labels):
-        mine = torch.where(there == label)[0]
-        sure = found.scores[image][mine]
+    for one, *rows in zip(found, *truth, strict=True):
+        mine = torch.where(one.labels == label)[0]
+        sure = one.scores[mine]
         order = sure.argsort(descending=True, stable=True)[:most]
-        boxes = found.boxes[image][mine[order]].double()
-        targets = truth.boxes[image][truth.labels[image] == label].double()
-        ignored = _outside(targets, area)
+        boxes = one.boxes[mine[order]].double()
+        own = rows[1] == label
+        targets, _, often, areas = (row[own] for row in rows)
+        often = often.numpy()
+        ignored = often | _outside(areas, area)
         objects += int((~ignored).sum())
         scores.append(sure[order].double().numpy())
-        overlaps = box_iou(boxes, targets).nan_to_num().numpy()
-        small_or_large = _outside(boxes, area)
+        overlaps = _overlaps(boxes, targets.double(), often, rule)
+        small_or_large = _outside(box_area(boxes), area)
         for column, threshold in enumerate(thresholds):
-            hit = match_to_objects(overlaps, threshold, rule, ignored)
+            hit = match_to_objects(overlaps, threshold, rule, ignored, often)
             known = hit >= 0
             skipped = small_or_large.copy()
             skipped[known] = ignored[hit[known]]
@@ -253,10 +288,25 @@ def _judge(
     return judged
 
 
+def _overlaps(
+    boxes: Float[Tensor, "n 4"],
+    targets: Float[Tensor, "g 4"],
+    crowd: Bool[np.ndarray, " g"],
+    rule: str,
+) -> Float[np.ndarray, "n g"]:
+    """Intersection over union; by "coco", over the detection for a crowd."""
+    overlaps = box_iou(boxes, targets).nan_to_num().numpy()
+    if rule == "coco" and crowd.any():
+        shared, _ = pair_areas(boxes, targets)
+        inside = (shared / box_area(boxes)[:, None]).nan_to_num()
+        overlaps = np.where(crowd, inside.numpy(), overlaps)
+    return overlaps
+
+
 def _outside(
-    boxes: Tensor, area: tuple[Number, Number]
+    areas: Tensor, area: tuple[Number, Number]
 ) -> Bool[np.ndarray, " n"]:
-    areas = box_area(boxes).numpy()
+    areas = areas.double().numpy()
     return (areas < area[0]) | (areas > area[1])
 
 
@@ -276,17 +326,12 @@ def _check(
     found: Sequence[Detections],
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
-    classes: int,
-    *,
-    every: bool = True,
-) -> tuple[_Side, _Side]:
+    classes: int | None,
+    ignored: Sequence[Tensor] | None,
+    areas: Sequence[Tensor] | None,
+) -> tuple[list[Detections], _Truth]:
     """Both sides on the CPU, once their forms and values are right."""
-    if not len(found) == len(boxes) == len(labels):
-        raise ValueError(
-            f"{len(found)} images with detections, {len(boxes)} with boxes, "
-            f"{len(labels)} with labels: give one of each for every image"
-        )
-    found = [Detections(*(x.detach().cpu() for x in one)) for one in found]
+    found = check_found(found, boxes, labels)
     boxes = [x.detach().cpu() for x in boxes]
     labels = [x.detach().cpu() for x in labels]
     both = [(x.boxes, x.labels, "detections") for x in found]
@@ -298,14 +343,70 @@ def _check(
             raise ValueError(
                 f"{name} has {len(box)} boxes and {len(label)} labels"
             )
+        if label.is_floating_point():
+            raise ValueError(
+                f"{name} has labels of type {label.dtype}: whole numbers, "
+                "as labels.long() gives them"
+            )
         if len(label) and not 0 <= label.min() <= label.max():
             raise ValueError(f"{name} has the label {label.min()}: from 0 on")
-        if every and len(label) and label.max() >= classes:
+        if classes and len(label) and label.max() >= classes:
             raise ValueError(
                 f"{name} has the label {label.max()}: {classes} classes "
                 f"have the labels 0 to {classes - 1}"
             )
-    return (
-        _Side(*([x[i] for x in found] for i in (0, 2, 1))),
-        _Side(boxes, labels),
+    if ignored is None:
+        ignored = [torch.zeros(len(x), dtype=torch.bool) for x in labels]
+    if areas is None:
+        areas = [box_area(x.double()) for x in boxes]
+    ignored = _for_each("ignored", ignored, boxes)
+    return found, _Truth(
+        boxes,
+        labels,
+        [x.bool() for x in ignored],
+        _for_each("areas", areas, boxes),
     )
+
+
+def _for_each(
+    name: str, values: Sequence[Tensor], boxes: Sequence[Tensor]
+) -> list[Tensor]:
+    """`values` on the CPU, if there is one for each object."""
+    counts = [tuple(x.shape) for x in values]
+    if counts != [(len(x),) for x in boxes]:
+        raise ValueError(
+            f"{name} has the shapes {counts}: give a tensor for each image "
+            "with a value for each of its boxes, "
+            f"{[(len(x),) for x in boxes]}"
+        )
+    return [x.detach().cpu() for x in values]
+
+
+def check_found(
+    found: Sequence[Detections],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+) -> list[Detections]:
+    """Detections on the CPU, as many as there are images with a truth, all
+    with a score that is a number for each of their boxes."""
+    if not len(found) == len(boxes) == len(labels):
+        raise ValueError(
+            f"{len(found)} images with detections, {len(boxes)} with boxes, "
+            f"{len(labels)} with labels: give one of each for every image"
+        )
+    moved = []
+    for i, one in enumerate(found):
+        if not isinstance(one, tuple) or len(one) != 3:
+            raise ValueError(
+                f"found[{i}] is of type {type(one).__name__}: give "
+                "Detections(boxes, scores, labels), with labels from 0 on"
+            )
+        one = Detections(*(x.detach().cpu() for x in one))
+        if one.scores.shape != one.boxes.shape[:1]:
+            raise ValueError(
+                f"found[{i}] has {len(one.boxes)} boxes and scores of shape "
+                f"{tuple(one.scores.shape)}: give one for each box"
+            )
+        check_scores(one.scores, f"found[{i}].scores")
+        moved.append(one)
+    return moved

@@ -39,7 +39,7 @@ class ConvBN(nn.Sequential):
 class Trunk(nn.Module):
     """Images in 0 … 1 to one map with `dim` channels and stride 8.
 
-    64 pixels give an 8x8 map; each of its cells sees 63 pixels.
+    64 pixels give an 8x8 map; each of its cells sees 47 x 47 pixels.
     """
 
     stride = 8
@@ -139,8 +139,13 @@ def pretrain(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Classifier(trunk, classes=classes).to(images.device)
-    optimizer = AdamW(model.parameters(), rate, weight_decay=0.01)
+        model = Classifier(trunk, classes=classes)
+    layout = torch.channels_last
+    model = model.to(images.device, memory_format=layout)
+    images = images.contiguous(memory_format=layout)
+    optimizer = AdamW(
+        model.parameters(), rate, weight_decay=0.01, fused=True
+    )
     update = gradient_update(model.train(), optimizer, classification_loss)
     update = scheduled(update, optimizer, cosine_decay(steps))
     data = batches(images, labels, batch_size=batch_size, generator=generator)
@@ -169,8 +174,9 @@ def check_images(images: Tensor, stride: int) -> None:
 
 def check_labels(labels: list[Tensor], classes: int) -> None:
     """Refuse labels outside 0 … classes - 1."""
-    for label in labels:
-        wrong = label[(label < 0) | (label >= classes)]
+    if labels:
+        every = torch.cat(labels)
+        wrong = every[(every < 0) | (every >= classes)]
         if len(wrong):
             raise ValueError(
                 f"label {int(wrong[0])}, but classes = {classes}: labels run "

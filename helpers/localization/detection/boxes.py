@@ -14,6 +14,7 @@ it belongs where boxes come in from outside, and where a result is read.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -78,7 +79,7 @@ def box_iou(
     Two boxes without area have 0/0, which is NaN, as in torchvision: no
     comparison with a threshold holds.
     """
-    intersection, union = _areas(boxes1, boxes2, fmt)
+    intersection, union = pair_areas(boxes1, boxes2, fmt)
     return intersection / union
 
 
@@ -90,7 +91,7 @@ def generalized_box_iou(
 
     It has a gradient where boxes do not meet, which plain overlap lacks.
     """
-    intersection, union = _areas(boxes1, boxes2, "xyxy")
+    intersection, union = pair_areas(boxes1, boxes2, "xyxy")
     a, b = _upcast(boxes1)[..., None, :], _upcast(boxes2)[..., None, :, :]
     least = torch.minimum(a[..., :2], b[..., :2])
     most = torch.maximum(a[..., 2:], b[..., 2:])
@@ -135,7 +136,8 @@ def encode_boxes(
     x, y, w, h = _centred(boxes)
     ax, ay, aw, ah = _centred(anchors)
     shifts = [(x - ax) / aw, (y - ay) / ah, (w / aw).log(), (h / ah).log()]
-    return torch.stack(shifts, -1) * boxes.new_tensor(weights)
+    _check_weights(weights)
+    return torch.stack([d * t for d, t in zip(shifts, weights)], -1)
 
 
 def decode_boxes(
@@ -153,10 +155,19 @@ def decode_boxes(
     _check_last(offsets, "offsets")
     _check_last(anchors)
     ax, ay, aw, ah = _centred(anchors.to(offsets.dtype))
-    dx, dy, dw, dh = (offsets / offsets.new_tensor(weights)).unbind(-1)
+    _check_weights(weights)
+    parts = zip(offsets.unbind(-1), weights, strict=True)
+    dx, dy, dw, dh = (d / t for d, t in parts)
     x, y = ax + dx * aw, ay + dy * ah
     w, h = aw * dw.clamp(max=limit).exp(), ah * dh.clamp(max=limit).exp()
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1)
+
+
+def at_hand(*tensors: Tensor) -> bool:
+    """Whether a look at values costs no wait: they lie in the memory of the
+    CPU, and nothing is being compiled."""
+    here = all(x.device.type == "cpu" for x in tensors)
+    return here and not torch.compiler.is_compiling()
 
 
 def check_boxes(boxes: Float[Tensor, "n 4"], name: str = "boxes") -> None:
@@ -177,14 +188,35 @@ def check_boxes(boxes: Float[Tensor, "n 4"], name: str = "boxes") -> None:
         )
 
 
+def check_scores(scores: Float[Tensor, " n"], name: str = "scores") -> None:
+    """Refuse scores that are no numbers: they have no place in an order.
+
+    Looks at the values, as `check_boxes` does.
+    """
+    bad = scores.isnan()
+    if bad.any():
+        at = int(bad.nonzero()[0, 0])
+        raise ValueError(
+            f"{name}[{at}] = nan: no order has a place for it; a network "
+            "that gives it has diverged: lower its rate of learning, or go "
+            "back to an earlier checkpoint"
+        )
+
+
 def check_share(name: str, value: Number) -> None:
     """Refuse an overlap or a score that is no share."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} = {value}: it lies between 0 and 1")
 
 
-def _areas(
-    boxes1: Tensor, boxes2: Tensor, fmt: str
+def check_most(most: int) -> None:
+    """Refuse to keep less than one detection."""
+    if most < 1:
+        raise ValueError(f"most = {most}: keep at least 1 detection an image")
+
+
+def pair_areas(
+    boxes1: Tensor, boxes2: Tensor, fmt: str = "xyxy"
 ) -> tuple[Tensor, Tensor]:
     """Intersection and union of all pairs, [… n m]."""
     _check_last(boxes1, "boxes1")
@@ -214,11 +246,21 @@ def _upcast(x: Tensor) -> Tensor:
 
 
 def _check_last(boxes: Tensor, name: str = "boxes") -> None:
+    if not isinstance(boxes, Tensor):
+        raise ValueError(
+            f"{name} is of type {type(boxes).__name__}: give a tensor, "
+            "torch.tensor(…) of a list"
+        )
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ValueError(
             f"{name} of shape {tuple(boxes.shape)}: the last axis holds the "
             "4 numbers of a box; no boxes are boxes.new_zeros(0, 4)"
         )
+
+
+def _check_weights(weights: Sequence[Number]) -> None:
+    if len(weights) != 4 or min(weights) <= 0:
+        raise ValueError(f"weights = {weights}: 4 positive numbers")
 
 
 def _check_format(name: str, fmt: str) -> None:

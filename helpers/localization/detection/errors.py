@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from helpers.localization.detection.average_precision import (
+    check_found,
     match_to_objects,
 )
 from helpers.localization.detection.boxes import (
@@ -68,20 +69,17 @@ def sort_errors(
 
     An object is missed if no detection is correct for it, nor meant for it
     by an error of localisation or confusion. Raises `ValueError` for lists
-    of unequal length, boxes inside out and thresholds outside 0…1.
+    of unequal length, boxes inside out, scores that are NaN and thresholds
+    outside 0…1.
     """
     check_share("high", high)
     check_share("low", low)
     if low > high:
         raise ValueError(f"low = {low} is above high = {high}")
-    if not len(found) == len(boxes) == len(labels):
-        raise ValueError(
-            f"{len(found)} images with detections, {len(boxes)} with boxes, "
-            f"{len(labels)} with labels: give one of each for every image"
-        )
+    found = check_found(found, boxes, labels)
     images = [
-        _sort(*image, high, low)
-        for image in zip(found, boxes, labels, strict=True)
+        _sort(one, box.detach().cpu(), label.detach().cpu(), high, low)
+        for one, box, label in zip(found, boxes, labels, strict=True)
     ]
     return Errors(*map(list, zip(*images))) if images else Errors([], [], [])
 
@@ -97,9 +95,9 @@ def _sort(
     missed = torch.ones(g, dtype=torch.bool)
     if n == 0 or g == 0:
         return kinds, objects, missed
-    order = found.scores.argsort(descending=True, stable=True).cpu()
-    overlaps = box_iou(found.boxes, boxes).nan_to_num().cpu()[order]
-    own = found.labels.cpu()[order][:, None] == labels.cpu()
+    order = found.scores.argsort(descending=True, stable=True)
+    overlaps = box_iou(found.boxes, boxes).nan_to_num()[order]
+    own = found.labels[order][:, None] == labels
     mine = overlaps.where(own, -1)
     best, mine_best = overlaps.max(1), mine.max(1)
     correct = torch.from_numpy(match_to_objects(mine.double().numpy(), high))

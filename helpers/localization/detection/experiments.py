@@ -14,6 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from helpers.data import batches, load, voc_boxes
 from helpers.data.scenes import CLASSES, Rules, make_scenes
 from helpers.localization.detection.boxes import Detections, Number, box_iou
+from helpers.localization.detection.interface import ANY_CLASSES, check_targets
 from helpers.training import (
     Batch,
     clipped,
@@ -69,24 +70,34 @@ def draw_scenes(
 
 
 def photographs(
-    split: str, side: int, *, device: torch.device | str = "cpu"
-) -> Scenes:
-    """The photographs of VOC 2007, each squeezed into a square.
+    split: str,
+    side: int,
+    *,
+    difficult: bool,
+    device: torch.device | str = "cpu",
+) -> tuple[Scenes, list[Tensor]]:
+    """The photographs of VOC 2007, each squeezed into a square, and the marks
+    "difficult" of their things.
 
     `split` is one of `load("voc2007")`, such as "trainval" or "test". The
-    labels index `VOC_CLASSES`. Things marked "difficult" are left out, so
-    are photographs of nothing else.
+    labels index `VOC_CLASSES`. Without `difficult`, as for training, the
+    things so marked are left out, and photographs of nothing else; a judge
+    has to know of them, since VOC leaves what detects them out of the count.
     """
-    squares, boxes, labels = [], [], []
+    squares, boxes, labels, marks = [], [], [], []
     for photograph, annotation in load("voc2007", split):
-        box, label, difficult = voc_boxes(annotation)
-        if difficult.all():
-            continue
+        box, label, mark = voc_boxes(annotation)
+        if not difficult:
+            box, label, mark = box[~mark], label[~mark], mark[~mark]
+            if not len(box):
+                continue
         shrink = side / torch.tensor(2 * photograph.size)  # of x, y, x, y
         squares.append(pil_to_tensor(photograph.resize((side, side))) / 255)
-        boxes.append((box * shrink)[~difficult].to(device))
-        labels.append(label[~difficult].to(device))
-    return Scenes(torch.stack(squares).to(device), boxes, labels)
+        boxes.append((box * shrink).to(device))
+        labels.append(label.to(device))
+        marks.append(mark.to(device))
+    scenes = Scenes(torch.stack(squares).to(device), boxes, labels)
+    return scenes, marks
 
 
 def learn(
@@ -102,23 +113,29 @@ def learn(
     """Teach any detector by the sum of its named losses.
 
     `run` seeds what is drawn on the way. Comes back ready to detect.
+    Raises `ValueError` for a truth that does not fit, before any step.
     """
-    device = data.images.device
-    random = torch.Generator(device).manual_seed(run)
+    check_targets(*data, getattr(model, "classes", ANY_CLASSES))
+    images = data.images.contiguous(memory_format=torch.channels_last)
+    model = model.to(images.device, memory_format=torch.channels_last)
+    random = torch.Generator(images.device).manual_seed(run)
 
     def total(model: nn.Module, batch: Batch) -> Tensor:
         (i,) = batch
         boxes, labels = [data.boxes[j] for j in i], [data.labels[j] for j in i]
-        parts = losses(model, data.images[i], boxes, labels, generator=random)
+        parts = losses(model, images[i], boxes, labels, generator=random)
         return sum(parts.values())
 
-    optimizer = AdamW(model.to(device).parameters(), rate, weight_decay=0.01)
+    optimizer = AdamW(
+        model.parameters(), rate, weight_decay=0.01, fused=True
+    )
     update = clipped(
         gradient_update(model.train(), optimizer, total), optimizer, norm=10.0
     )
-    rule = warmup(steps // 10, cosine_decay(steps - steps // 10))
+    ramp = max(steps // 10, 1)
+    rule = warmup(ramp, cosine_decay(max(steps - ramp, 1)))
     order = torch.Generator().manual_seed(run)
-    numbers = torch.arange(len(data.images))
+    numbers = torch.arange(len(images))
     stream = batches(numbers, batch_size=batch_size, generator=order)
     fit(scheduled(update, optimizer, rule), stream, steps, progress=False)
     return model.eval()
@@ -131,7 +148,7 @@ def find(
     **options,
 ) -> list[Detections]:
     """What `detect` finds in many images, 50 at a time."""
-    chunks = images.split(50)
+    chunks = images.contiguous(memory_format=torch.channels_last).split(50)
     return [d for x in chunks for d in detect(model, x, **options)]
 
 
@@ -153,28 +170,30 @@ class Remembered:
         return found
 
 
-class Pairs(NamedTuple):
-    """How often both things of a near pair are found."""
+class Pair(NamedTuple):
+    """Two different things near each other: whether their centres share a
+    cell, and whether both are found."""
 
-    in_one_cell: float
-    in_two_cells: float
+    shared: bool
+    found: bool
 
 
-def both_found(
+def near_pairs(
     found: Sequence[Detections],
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
     *,
     cell: Number,
     overlap: Number = 0.5,
-) -> Pairs:
-    """The share of near pairs of which both are found, named rightly.
+) -> dict[tuple[int, int, int], Pair]:
+    """All pairs of things with different labels whose centres are less than
+    a `cell` apart, in pixels; keys are the image and the two things.
 
-    A pair has different labels and centres less than a `cell` apart, in
-    pixels. Raises `ValueError` where there is no pair of either kind.
+    A thing is found if a detection of its class overlaps it by `overlap`.
     """
-    tally: dict[bool, list[bool]] = {True: [], False: []}
-    for d, box, label in zip(found, boxes, labels, strict=True):
+    pairs = {}
+    images = zip(found, boxes, labels, strict=True)
+    for image, (d, box, label) in enumerate(images):
         hits = box_iou(box, d.boxes) >= overlap
         hit = (hits & (label[:, None] == d.labels)).any(1)
         centre = (box[:, :2] + box[:, 2:]) / 2
@@ -182,12 +201,55 @@ def both_found(
         for i, j in torch.combinations(torch.arange(len(box))).tolist():
             near = (centre[i] - centre[j]).norm() < cell
             if near and label[i] != label[j]:
-                same = bool((place[i] == place[j]).all())
-                tally[same].append(bool(hit[i] and hit[j]))
-    for same, kind in ((True, "in one cell"), (False, "in two cells")):
-        if not tally[same]:
-            raise ValueError(
-                f"no pair of things {kind} of {cell:g} pixels: draw more "
-                "scenes, or scenes with more and smaller things"
-            )
-    return Pairs(*(sum(x) / len(x) for x in (tally[True], tally[False])))
+                shared = bool((place[i] == place[j]).all())
+                both = bool(hit[i] and hit[j])
+                pairs[image, i, j] = Pair(shared, both)
+    return pairs
+
+
+def windows_of(scenes: Scenes, side: int, at: int) -> Scenes:
+    """The square of `side` pixels from (`at`, `at`) of every scene.
+
+    Boxes move with it, and keep their places in the lists even where they
+    are cut or lie outside.
+    """
+    end = at + side
+    cut = scenes.images[:, :, at:end, at:end]
+    return scenes._replace(images=cut, boxes=[box - at for box in scenes.boxes])
+
+
+def both_found(
+    seen: Sequence[Sequence[Detections]],
+    views: Sequence[Scenes],
+    *,
+    cell: Number,
+) -> tuple[float, float]:
+    """How often both things of a pair are found where they share a cell,
+    and how often where they do not: the same pairs in two `views`.
+
+    `seen` are the detections in each view. Counted are pairs that share a
+    cell in one of the views and not in the other, and lie wholly in both.
+    Raises `ValueError` where there is none.
+    """
+    sides = [view.images.shape[-1] for view in views]
+    whole = [
+        torch.stack([((box >= 0) & (box <= side)).all(1) for box, side in zip(boxes, sides, strict=True)]).all(0)
+        for boxes in zip(*(view.boxes for view in views), strict=True)
+    ]
+    first, second = (
+        near_pairs(found, view.boxes, view.labels, cell=cell)
+        for found, view in zip(seen, views, strict=True)
+    )
+    tally: dict[bool, list[bool]] = {True: [], False: []}
+    for key, pair in first.items():
+        image, i, j = key
+        other = second[key]
+        if pair.shared != other.shared and whole[image][i] and whole[image][j]:
+            for one in (pair, other):
+                tally[one.shared].append(one.found)
+    if not tally[True]:
+        raise ValueError(
+            f"no pair shares a cell of {cell:g} pixels in one view only: "
+            "draw more scenes, or scenes with more and smaller things"
+        )
+    return tuple(sum(tally[kind]) / len(tally[kind]) for kind in (True, False))

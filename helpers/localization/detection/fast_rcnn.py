@@ -11,7 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from helpers.localization.detection.boxes import Detections
-from helpers.localization.detection.interface import check_targets
+from helpers.localization.detection.interface import (
+    check_detecting,
+    check_step,
+)
 from helpers.localization.detection.regions import (
     MapPool,
     RegionOutput,
@@ -77,7 +80,7 @@ def fast_rcnn_losses(
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Losses "class" and "box" on regions sampled from the proposals."""
-    check_targets(images, boxes, labels, model.classes)
+    check_step(images, boxes, labels, model.classes)
     samples = sample_regions(
         model.propose(images), boxes, labels, model.rules, generator=generator
     )
@@ -95,6 +98,7 @@ def fast_rcnn_detect(
     most: int = 100,
 ) -> list[Detections]:
     """Classify and move all proposals, then suppress the duplicates."""
+    check_detecting(model, images)
     regions = model.propose(images)
     return region_detections(
         model(images, regions),

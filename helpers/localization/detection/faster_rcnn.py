@@ -23,7 +23,10 @@ from helpers.localization.detection.backbone import FrozenBatchNorm2d
 from helpers.localization.detection.boxes import Detections
 from helpers.localization.detection.fast_rcnn import OneMap
 from helpers.localization.detection.fpn import PyramidBackbone, PyramidPool
-from helpers.localization.detection.interface import check_targets
+from helpers.localization.detection.interface import (
+    check_detecting,
+    check_step,
+)
 from helpers.localization.detection.regions import (
     MapPool,
     RegionOutput,
@@ -40,6 +43,7 @@ from helpers.localization.detection.rpn import (
     RPNOutput,
     RPNRules,
     anchor_losses,
+    check_finite,
     propose,
 )
 
@@ -141,7 +145,7 @@ def faster_rcnn_losses(
 
     Proposals count as given: no gradient flows through where they lie.
     """
-    check_targets(images, boxes, labels, model.classes)
+    check_step(images, boxes, labels, model.classes)
     before = tuple(images.shape[-2:])
     images, size = model.prepare(images)
     boxes = resized(boxes, before, size)
@@ -170,8 +174,13 @@ def faster_rcnn_detect(
     overlap: float = 0.5,
     most: int = 100,
 ) -> list[Detections]:
-    """Propose, classify, move, suppress. Wants the evaluation mode."""
+    """Propose, classify, move, suppress.
+
+    Raises `ValueError` in training mode, as all that detect.
+    """
+    check_detecting(model, images)
     output = model(images)
+    check_finite(output.anchors)
     before = tuple(images.shape[-2:])
     found = region_detections(
         output.regions,

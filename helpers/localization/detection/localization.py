@@ -10,8 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.localization.detection.boxes import Detections
-from helpers.localization.detection.interface import check_targets
+from helpers.localization.detection.boxes import Detections, check_scores
+from helpers.localization.detection.interface import (
+    check_detecting,
+    check_limits,
+    check_step,
+)
 
 
 class Localizer(nn.Module):
@@ -64,7 +68,7 @@ def localization_losses(
     Nothing is drawn: `generator` is taken because all detectors take it.
     Raises `ValueError` for an image that has not exactly one object.
     """
-    check_targets(images, boxes, labels, model.classes)
+    check_step(images, boxes, labels, model.classes)
     check_single(boxes)
     logits, predicted = model(images)
     truth = torch.cat(boxes) / sides(images)
@@ -89,12 +93,16 @@ def localization_detect(
     There is nothing to suppress; `overlap` and `most` are taken because
     all detectors take them.
     """
+    check_detecting(model, images)
+    check_limits(score, overlap, most)
     logits, predicted = model(images)
+    check_scores(logits.flatten(), "logits")
+    check_scores(predicted.flatten(), "predicted")
     scores, labels = logits.softmax(1).max(1)
     corners = order_corners(predicted.clamp(0, 1) * sides(images))
     return [
         Detections(corners[[i]], scores[[i]], labels[[i]])
-        if scores[i] >= score and most > 0
+        if scores[i] >= score
         else Detections(corners[:0], scores[:0], labels[:0])
         for i in range(len(images))
     ]

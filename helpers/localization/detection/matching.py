@@ -6,7 +6,7 @@ Liu et al. 2016 (SSD, arXiv:1512.02325).
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from helpers.localization.detection.boxes import Number, check_share
@@ -24,7 +24,8 @@ def match(
 ) -> Int[Tensor, " n"]:
     """For each of n anchors the index of its object among g, or -1, or -2.
 
-    Takes overlaps of objects (rows) with anchors (columns). An anchor
+    Takes overlaps of objects (rows) with anchors (columns); NaN, which two
+    boxes without area have, is none. An anchor
     belongs to the object that it overlaps most if that is at least `high`;
     below `low` it is background (-1), between the two ignored (-2).
     Without `low` there is nothing between. Since an object may have no
@@ -48,6 +49,7 @@ def match(
     g, n = overlaps.shape
     if g == 0 or n == 0:
         return overlaps.new_full((n,), BACKGROUND, dtype=torch.long)
+    overlaps = overlaps.nan_to_num()
     best, own = overlaps.max(0)
     matches = own.where(best >= high, IGNORED)
     matches = matches.where(best >= low, BACKGROUND)
@@ -60,6 +62,22 @@ def match(
             0, overlaps.argmax(1), objects, "amax", include_self=False
         )
     return matches
+
+
+def of_objects(
+    values: Shaped[Tensor, "g *d"],
+    matches: Int[Tensor, " n"],
+    otherwise: Shaped[Tensor, "n *d"],
+) -> Shaped[Tensor, "n *d"]:
+    """For each anchor the value of its object, and `otherwise` without.
+
+    No shape depends on how many anchors have an object.
+    """
+    if len(values) == 0:
+        return otherwise
+    found = values[matches.clamp(min=0)]
+    mine = (matches >= 0).view(-1, *[1] * (values.ndim - 1))
+    return found.where(mine, otherwise)
 
 
 def sample_balanced(

@@ -10,6 +10,7 @@ follow in one comparison of matrices. Soft-NMS: Bodla et al. 2017
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -18,6 +19,7 @@ from helpers.localization.detection.boxes import (
     Number,
     box_iou,
     check_boxes,
+    check_scores,
     check_share,
 )
 
@@ -38,8 +40,8 @@ def nms(
     Repeat: keep the best box that is left, and strike out those that it
     overlaps by more than `iou_threshold`. Of equal scores the earlier box
     is the better one. Raises `ValueError` for boxes that are inside out, a
-    threshold outside 0…1 and unequal numbers; how many boxes stay depends
-    on values anyway, so a GPU has to wait here.
+    threshold outside 0…1, unequal numbers and scores that are NaN; how
+    many boxes stay depends on values anyway, so a GPU has to wait here.
     """
     _check(boxes, scores, iou_threshold)
     return _nms(boxes, scores, None, iou_threshold)
@@ -59,6 +61,17 @@ def batched_nms(
     _check(boxes, scores, iou_threshold)
     if len(idxs) != len(boxes):
         raise ValueError(f"{len(idxs)} idxs for {len(boxes)} boxes")
+    return suppress(boxes, scores, idxs, iou_threshold)
+
+
+def suppress(
+    boxes: Float[Tensor, "n 4"],
+    scores: Float[Tensor, " n"],
+    idxs: Int[Tensor, " n"],
+    iou_threshold: Number,
+) -> Int[Tensor, " m"]:
+    """`batched_nms` of boxes and scores that are known to be sound: no
+    value is looked at to check it."""
     if len(boxes) <= FEW or boxes.is_cuda:
         return _nms(boxes, scores, idxs, iou_threshold)
     keep = torch.zeros_like(scores, dtype=torch.bool)
@@ -78,11 +91,14 @@ def _nms(
     rest = _Boxes.of(boxes, groups)[order]
     threshold = _floor(threshold, rest.corners.dtype)
     kept = [order[:0]]
+    size = BLOCK[kind]
     while len(order):
-        block = rest[: BLOCK[kind]]
+        if len(order) <= 2 * size:  # the last, all in one
+            size = len(order)
+        block = rest[:size]
         stay = _settle(_overlap(block, block, threshold))
-        kept.append(order[: BLOCK[kind]][stay])
-        winners, rest = block[stay], rest[BLOCK[kind] :]
+        kept.append(order[:size][stay])
+        winners, rest = block[stay], rest[size:]
         width = max(PAIRS[kind] // len(kept[-1]), 1)
         struck = [
             _overlap(winners, rest[i : i + width], threshold).any(0)
@@ -91,7 +107,7 @@ def _nms(
         if not struck:
             break
         (left,) = torch.where(~torch.cat(struck))
-        order, rest = order[BLOCK[kind] :][left], rest[left]
+        order, rest = order[size:][left], rest[left]
     return torch.cat(kept)
 
 
@@ -149,10 +165,11 @@ def _overlap(a: _Boxes, b: _Boxes, threshold: Number) -> Bool[Tensor, "n m"]:
 def _floor(threshold: Number, dtype: torch.dtype) -> float:
     """The largest number of `dtype` up to the threshold: above the one is
     above the other, as if numbers were compared in double precision."""
-    near = torch.tensor(threshold, dtype=dtype)
-    if near.item() > threshold:
-        near = torch.nextafter(near, near - 1)
-    return near.item()
+    number = np.float64 if dtype == torch.float64 else np.float32
+    near = number(threshold)
+    if near > threshold:
+        near = np.nextafter(near, number(-1))
+    return float(near)
 
 
 class Step(NamedTuple):
@@ -220,8 +237,13 @@ def soft_nms(
 def _check(boxes, scores, value, name: str = "iou_threshold") -> None:
     check_boxes(boxes)
     check_share(name, value)
+    if not isinstance(scores, Tensor):
+        raise ValueError(
+            f"scores is of type {type(scores).__name__}: give a tensor [n]"
+        )
     if scores.shape != boxes.shape[:1]:
         raise ValueError(
             f"scores of shape {tuple(scores.shape)} for {len(boxes)} boxes: "
             "give one for each box"
         )
+    check_scores(scores)

@@ -16,15 +16,25 @@ from torch.nn import functional as F
 
 from helpers.localization.detection.boxes import (
     Detections,
+    at_hand,
     box_iou,
+    check_scores,
     clip_boxes_to_image,
     decode_boxes,
     encode_boxes,
     is_large,
 )
-from helpers.localization.detection.interface import check_boxes
-from helpers.localization.detection.matching import match, sample_balanced
-from helpers.localization.detection.nms import batched_nms
+from helpers.localization.detection.interface import (
+    check_boxes,
+    check_form,
+    check_limits,
+)
+from helpers.localization.detection.matching import (
+    match,
+    of_objects,
+    sample_balanced,
+)
+from helpers.localization.detection.nms import suppress
 from helpers.localization.detection.roi import roi_align
 
 Pool = Callable[[list[Tensor], list[Tensor]], Tensor]  # maps, regions
@@ -139,12 +149,8 @@ def sample_regions(
         )
         chosen = torch.cat(chosen).sort().values
         region, found = region[chosen], found[chosen]
-        if len(box) == 0:
-            samples.append(Sample(region, 0 * chosen, region))
-            continue
-        owner = found.clamp(min=0)
-        kind = torch.where(found >= 0, label[owner] + 1, 0)
-        samples.append(Sample(region, kind, box[owner]))
+        kind = of_objects(label + 1, found, torch.zeros_like(found))
+        samples.append(Sample(region, kind, of_objects(box, found, region)))
     return samples
 
 
@@ -185,7 +191,11 @@ def region_detections(
     """Move each region once for each class, then keep the best.
 
     `size` is the image's height and width, to which boxes are clipped.
+    Raises `ValueError` for logits that are NaN.
     """
+    check_limits(score, overlap, most)
+    check_scores(output.logits.flatten(), "logits")
+    check_scores(output.deltas.flatten(), "deltas")
     found = []
     counts = [len(region) for region in regions]
     probabilities = output.logits.softmax(1)[:, 1:].split(counts)
@@ -198,23 +208,21 @@ def region_detections(
         sure = p[at, label]
         keep = is_large(box, 1e-2)
         box, sure, label = box[keep], sure[keep], label[keep]
-        keep = batched_nms(box, sure, label, overlap)[:most]
+        keep = suppress(box, sure, label, overlap)[:most]
         found.append(Detections(box[keep], sure[keep], label[keep]))
     return found
 
 
 def check_regions(images: Tensor, regions: Sequence[Tensor]) -> None:
-    """Refuse a list that does not fit the batch and boxes without area."""
+    """Refuse a list that does not fit the batch and, where values are at
+    hand, boxes without area or beyond the image."""
     if len(regions) != len(images):
         raise ValueError(
             f"{len(images)} images and {len(regions)} lists of regions: "
             "give one list for each image, an empty one of shape [0, 4] too"
         )
-    size = tuple(images.shape[-2:])
     for i, region in enumerate(regions):
-        if region.ndim != 2 or region.shape[1] != 4:
-            raise ValueError(
-                f"regions of image {i} have the shape "
-                f"{list(region.shape)}: it is [n, 4], also for n = 0"
-            )
-        check_boxes(region, size, f"image {i}", ("region", "regions"))
+        check_form(region, f"regions of image {i}")
+    if at_hand(*regions):
+        size = tuple(images.shape[-2:])
+        check_boxes(regions, size, ("region", "regions"))

@@ -12,17 +12,19 @@ picks its bags. No gradient flows to the boxes. Half precision is computed
 in single.
 
 How many places there are depends on values, so a GPU waits once for that;
-values of boxes are checked on the same occasion.
+but for `roi_align` with a `sampling_ratio`. Boxes are checked where their
+values are at hand, on the CPU. On a GPU, which would have to wait for the
+check, a box that is not finite or of no image gives features that are NaN.
 """
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from helpers.localization.detection.boxes import Number
+from helpers.localization.detection.boxes import Number, at_hand
 
 Size = int | tuple[int, int]  # height, width
 Rois = Float[Tensor, "n 5"] | Sequence[Tensor]
@@ -41,7 +43,7 @@ def roi_pool(
     `boxes` is a list with [l 4] for each image, or [n 5] with the index of
     the image first.
     """
-    rois, size = _prepare(input, boxes, output_size, spatial_scale)
+    rois, size, sound = _prepare(input, boxes, output_size, spatial_scale)
     h, w = input.shape[2:]
     top, tall = _cells(rois[:, 2], rois[:, 4], spatial_scale, size[0], h, 1)
     left, wide = _cells(rois[:, 1], rois[:, 3], spatial_scale, size[1], w, 1)
@@ -52,7 +54,7 @@ def roi_pool(
     table = input.permute(0, 2, 3, 1).flatten(0, 2)  # b·h·w c
     bags = tall[:, :, None] * wide[:, None, :]
     found = _largest(table, places, bags.flatten())
-    return found.unflatten(0, bags.shape).permute(0, 3, 1, 2)
+    return _marked(found.unflatten(0, bags.shape), sound)
 
 
 def ps_roi_pool(
@@ -70,7 +72,7 @@ def ps_roi_pool(
     column of the map (though its gradient has them); `whole` includes
     them, which matters on the small maps of a lecture.
     """
-    rois, size = _prepare(input, boxes, output_size, spatial_scale)
+    rois, size, sound = _prepare(input, boxes, output_size, spatial_scale)
     ph, pw = size
     b, c, h, w = input.shape
     if c % (ph * pw):
@@ -89,7 +91,7 @@ def ps_roi_pool(
     bags = tall[:, :, None] * wide[:, None, :]
     means = 1 / bags.flatten()[bag].to(rois.dtype)
     found = _weighted(table.flatten(0, 3), places, means, bag, bags.numel())
-    return found.unflatten(0, bags.shape).permute(0, 3, 1, 2)
+    return _marked(found.unflatten(0, bags.shape), sound)
 
 
 def roi_align(
@@ -107,7 +109,7 @@ def roi_align(
     since pixel 0 has its centre at 0.5; without, a region is one place wide
     and high at least. Points more than one place off the map count 0.
     """
-    rois, size = _prepare(input, boxes, output_size, spatial_scale)
+    rois, size, sound = _prepare(input, boxes, output_size, spatial_scale)
     (ph, pw), (h, w) = size, input.shape[2:]
     shift = 0.5 if aligned else 0.0
     x1, y1, x2, y2 = (rois[:, 1:] * spatial_scale - shift).unbind(1)
@@ -115,13 +117,16 @@ def roi_align(
     if not aligned:
         tall, wide = tall.clamp(min=1), wide.clamp(min=1)
     tall, wide = tall / ph, wide / pw  # of a cell
+    points = None
     if sampling_ratio > 0:
         down = across = torch.full_like(tall, sampling_ratio)
+        points = len(rois) * ph * pw * sampling_ratio**2
     else:
         down, across = tall.ceil().clamp(min=0), wide.ceil().clamp(min=0)
     bag, row, column = _places(
         down.long()[:, None].expand(-1, ph),
         across.long()[:, None].expand(-1, pw),
+        points,
     )
     k, i, j = _unravel(bag, size)
     y = y1[k] + i * tall[k] + (row + 0.5) * tall[k] / down[k]
@@ -140,11 +145,14 @@ def roi_align(
         bag.repeat(4),
         len(rois) * ph * pw,
     )
-    return found.unflatten(0, (-1, ph, pw)).permute(0, 3, 1, 2)
+    return _marked(found.unflatten(0, (-1, ph, pw)), sound)
 
 
-def _prepare(input, boxes, output_size, scale) -> tuple[Tensor, tuple]:
-    """Regions as [n 5], of the input's type, and the size as two numbers."""
+def _prepare(
+    input, boxes, output_size, scale
+) -> tuple[Tensor, tuple, Tensor | None]:
+    """Regions as [n 5], of the input's type; the size as two numbers; and
+    which of the regions are sound, where nobody has looked."""
     size = output_size
     size = (size, size) if isinstance(size, int) else tuple(size)
     if len(size) != 2 or min(size) < 1:
@@ -166,13 +174,25 @@ def _prepare(input, boxes, output_size, scale) -> tuple[Tensor, tuple]:
         rois = _joined(boxes, input)
     fine = rois.isfinite().all(1)
     fine &= (rois[:, 0] >= 0) & (rois[:, 0] < len(input))
+    if not at_hand(rois):
+        return rois.where(fine[:, None], 0.0), size, fine
     if not fine.all():
         at = int((~fine).nonzero()[0, 0])
         raise ValueError(
             f"boxes[{at}] = {rois[at].tolist()}: the index of one of the "
             f"{len(input)} images, then four finite numbers"
         )
-    return rois, size
+    return rois, size, None
+
+
+def _marked(
+    found: Float[Tensor, "n ph pw c"], sound: Bool[Tensor, " n"] | None
+) -> Float[Tensor, "n c ph pw"]:
+    """Channels in front, and NaN for what no sound region gave."""
+    found = found.permute(0, 3, 1, 2)
+    if sound is None:
+        return found
+    return found.where(sound[:, None, None, None], torch.nan)
 
 
 def _joined(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
@@ -225,10 +245,14 @@ def _round(x: Tensor) -> Tensor:
 def _places(
     tall: Int[Tensor, "n ph"],
     wide: Int[Tensor, "n pw"],
+    total: int | None = None,
 ) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"], Int[Tensor, " p"]]:
-    """All places of all bags: which bag, and row and column within it."""
+    """All places of all bags: which bag, and row and column within it.
+
+    How many these are need not be waited for where the `total` is known.
+    """
     counts = (tall[:, :, None] * wide[:, None, :]).flatten()
-    bag = torch.repeat_interleave(counts)
+    bag = torch.repeat_interleave(counts, output_size=total)
     before = counts.cumsum(0) - counts
     within = torch.arange(len(bag), device=bag.device) - before[bag]
     width = wide[:, None, :].expand(-1, tall.shape[1], -1).flatten()[bag]

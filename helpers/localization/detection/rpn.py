@@ -15,14 +15,20 @@ from torch.nn import functional as F
 from helpers.localization.detection.anchors import anchors_of_maps
 from helpers.localization.detection.boxes import (
     box_iou,
+    check_most,
+    check_scores,
     clip_boxes_to_image,
     decode_boxes,
     encode_boxes,
     is_large,
 )
-from helpers.localization.detection.interface import check_targets
+from helpers.localization.detection.interface import (
+    ANY_CLASSES,
+    check_detecting,
+    check_step,
+)
 from helpers.localization.detection.matching import match, sample_balanced
-from helpers.localization.detection.nms import batched_nms
+from helpers.localization.detection.nms import suppress
 
 
 class RPNOutput(NamedTuple):
@@ -159,7 +165,7 @@ def propose(
         boxes = clip_boxes_to_image(boxes, size)
         keep = is_large(boxes, 1e-3)
         boxes, scores = boxes[keep], logit[chosen].sigmoid()[keep]
-        kept = batched_nms(boxes, scores, level[keep], rules.overlap)
+        kept = suppress(boxes, scores, level[keep], rules.overlap)
         proposals.append(boxes[kept[:after]])
     return proposals
 
@@ -206,8 +212,7 @@ def rpn_losses(
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Teach the proposer alone; the classes of the objects are not used."""
-    least = max((int(x.max()) + 1 for x in labels if len(x)), default=1)
-    check_targets(images, boxes, labels, least)
+    check_step(images, boxes, labels, ANY_CLASSES)
     rules = model.rpn.rules
     return anchor_losses(model(images), boxes, rules, generator=generator)
 
@@ -217,7 +222,18 @@ def rpn_proposals(
     model: RegionProposer, images: Float[Tensor, "b 3 h w"], *, most: int = 300
 ) -> list[Float[Tensor, "n 4"]]:
     """The `most` best proposals of each image, best first."""
+    check_detecting(model, images)
+    check_most(most)
     rules = model.rpn.rules
     rules = rules._replace(after=(most, most))
     size = tuple(images.shape[-2:])
-    return propose(model.rpn(model.backbone(images), size), size, rules)
+    output = model.rpn(model.backbone(images), size)
+    check_finite(output)
+    return propose(output, size, rules)
+
+
+def check_finite(output: RPNOutput) -> None:
+    """Refuse predictions that are NaN: no box of theirs would be proposed,
+    and an image with objects would seem to be empty."""
+    check_scores(output.objectness.flatten(), "objectness")
+    check_scores(output.deltas.flatten(), "deltas")

@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.localization.detection.boxes import Detections, box_iou
-from helpers.localization.detection.interface import check_targets, keep_best
+from helpers.localization.detection.interface import (
+    check_detecting,
+    check_step,
+    keep_best,
+)
 from helpers.localization.detection.matching import hard_negatives, match
 
 NEITHER = -1
@@ -139,7 +143,7 @@ def sliding_window_losses(
     each object three background windows are learned, those that are
     taken for objects most. Nothing is drawn from `generator`.
     """
-    check_targets(images, boxes, labels, model.classes)
+    check_step(images, boxes, labels, model.classes)
     logits = model(images)
     windows = model.windows(images)
     target = torch.stack(
@@ -149,8 +153,9 @@ def sliding_window_losses(
         logits.mT, target, ignore_index=NEITHER, reduction="none"
     )
     positive = target > 0
-    chosen = loss[positive | hard_negatives(loss, positive, 3.0)]
-    return {"class": chosen.sum() / positive.sum().clamp(min=1)}
+    chosen = positive | hard_negatives(loss, positive, 3.0)
+    total = (loss * chosen).sum()
+    return {"class": total / positive.sum().clamp(min=1)}
 
 
 def answers(
@@ -174,6 +179,7 @@ def sliding_window_detect(
     most: int = 100,
 ) -> list[Detections]:
     """The windows themselves are the boxes: nothing is regressed."""
+    check_detecting(model, images)
     windows = model.windows(images)
     return [
         keep_best(windows, p, score=score, overlap=overlap, most=most)

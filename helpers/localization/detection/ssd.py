@@ -24,9 +24,17 @@ from helpers.localization.detection.boxes import (
     decode_boxes,
     encode_boxes,
 )
-from helpers.localization.detection.interface import check_targets, keep_best
+from helpers.localization.detection.interface import (
+    check_detecting,
+    check_step,
+    keep_best,
+)
 from helpers.localization.detection.localization import sides
-from helpers.localization.detection.matching import hard_negatives, match
+from helpers.localization.detection.matching import (
+    hard_negatives,
+    match,
+    of_objects,
+)
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # the codes are near one, not near 1/10
 
@@ -209,7 +217,7 @@ def ssd_losses(
     the largest loss; None takes all of them. Nothing is drawn from
     `generator`.
     """
-    check_targets(images, boxes, labels, model.classes)
+    check_step(images, boxes, labels, model.classes)
     logits, codes, defaults = model(images)
     owner = torch.stack([
         match(box_iou(box, defaults), 0.5, force="best") for box in boxes
@@ -217,20 +225,21 @@ def ssd_losses(
     positive = owner >= 0
     n = positive.sum().clamp(min=1)
 
-    own = [box[m[m >= 0]] for m, box in zip(owner, boxes)]
-    start = defaults.expand(len(images), -1, -1)[positive]
-    aim = encode_boxes(torch.cat(own), start, WEIGHTS)
-    box = F.smooth_l1_loss(codes[positive], aim, reduction="sum")
+    own = [of_objects(box, m, defaults) for m, box in zip(owner, boxes)]
+    aim = encode_boxes(torch.stack(own), defaults, WEIGHTS)
+    far = F.smooth_l1_loss(codes, aim, reduction="none").sum(-1)
 
-    own = [label[m[m >= 0]] for m, label in zip(owner, labels)]
-    target = torch.zeros_like(owner)  # the background
-    target[positive] = torch.cat(own) + 1
-    loss = F.cross_entropy(logits.mT, target, reduction="none")
+    nothing = torch.zeros_like(owner[0])  # the background
+    own = [of_objects(x + 1, m, nothing) for m, x in zip(owner, labels)]
+    loss = F.cross_entropy(logits.mT, torch.stack(own), reduction="none")
     if negatives is None:
         chosen = torch.ones_like(positive)
     else:
         chosen = positive | hard_negatives(loss, positive, negatives)
-    return {"class": loss[chosen].sum() / n, "box": box / n}
+    return {
+        "class": (loss * chosen).sum() / n,
+        "box": (far * positive).sum() / n,
+    }
 
 
 @torch.no_grad()
@@ -244,6 +253,7 @@ def ssd_detect(
     candidates: int = 400,
 ) -> list[Detections]:
     """Move the default boxes, clip them, keep the best of each class."""
+    check_detecting(model, images)
     logits, codes, defaults = model(images)
     size = tuple(images.shape[2:])
     found = []

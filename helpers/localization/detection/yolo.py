@@ -9,10 +9,13 @@ by squared errors: S·S·(5B + C) numbers from one forward pass.
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from helpers.localization.detection.boxes import Detections
-from helpers.localization.detection.interface import check_targets, keep_best
+from helpers.localization.detection.interface import (
+    check_detecting,
+    check_step,
+    keep_best,
+)
 from helpers.localization.detection.localization import sides
 
 # The 24 convolutions of figure 3: kernel, channels, stride; "pool" halves.
@@ -95,56 +98,68 @@ def yolo_losses(
     Nothing is drawn from `generator`. Raises `ValueError` for labels that
     are no class and for boxes inside out.
     """
-    check_targets(images, boxes, labels, model.classes)
+    check_step(images, boxes, labels, model.classes)
     y = model(images)  # [b rows columns 5B+C]
     b, rows, columns, _ = y.shape
     shares = [box / sides(images) for box in boxes]
-    full, truth, label = assign_cells(shares, labels, (rows, columns))
+    truth, label = torch.cat(shares), torch.cat(labels)  # of m objects
+    cell, first = assign_cells(shares, (rows, columns))
 
     each = model.boxes_of(y)  # [b rows columns B 5]
-    predicted = yolo_boxes(each.detach())[full]  # [m B 4]
+    predicted = yolo_boxes(each.detach()).flatten(0, 2)[cell]  # [m B 4]
     target, best = paired_iou(predicted, truth[:, None]).max(1)
-    answers = torch.zeros_like(each[..., 0], dtype=torch.bool)
-    answers[full] = F.one_hot(best, model.boxes).bool()  # responsible
-    mine, idle = each[answers], each[~answers]  # [m 5], [… 5]
+    at = model.boxes * cell + best  # the responsible predictors
+    mine = each.flatten(0, 3)[at]  # [m 5]
+    confidence = each[..., 4].flatten()
+    busy = torch.zeros_like(confidence)
+    busy = busy.scatter_reduce(0, at, first.to(y.dtype), "amax")
 
     size = truth[:, 2:] - truth[:, :2]
     centre = (truth[:, :2] + size / 2) * size.new_tensor([columns, rows])
-    one_hot = F.one_hot(label, model.classes).to(y.dtype)
+    one_hot = label[:, None] == torch.arange(
+        model.classes, device=label.device
+    )
+    kinds = model.classes_of(y).flatten(0, 2)[cell]
     return {
-        "centre": place * squares(mine[:, :2], centre % 1) / b,
-        "size": place * squares(mine[:, 2:4], size.sqrt()) / b,
-        "object": squares(mine[:, 4], target) / b,
-        "empty": empty * idle[:, 4].square().sum() / b,
-        "class": squares(model.classes_of(y)[full], one_hot) / b,
+        "centre": place * squares(first, mine[:, :2], centre % 1) / b,
+        "size": place * squares(first, mine[:, 2:4], size.sqrt()) / b,
+        "object": squares(first, mine[:, 4:], target[:, None]) / b,
+        "empty": empty * ((1 - busy) * confidence.square()).sum() / b,
+        "class": squares(first, kinds, one_hot.to(y.dtype)) / b,
     }
 
 
+def squares(
+    which: Bool[Tensor, " m"],
+    a: Float[Tensor, "m d"],
+    b: Float[Tensor, "m d"],
+) -> Float[Tensor, ""]:
+    """The sum of squared differences over some of the rows."""
+    return (which[:, None] * (a - b).square()).sum()
+
+
 def assign_cells(
-    shares: list[Tensor], labels: list[Tensor], grid: tuple[int, int]
-) -> tuple[
-    Bool[Tensor, "b rows columns"], Float[Tensor, "m 4"], Int64[Tensor, "m"]
-]:
-    """Which cells hold the centre of an object; its box and its class.
+    shares: list[Tensor], grid: tuple[int, int]
+) -> tuple[Int64[Tensor, " m"], Bool[Tensor, " m"]]:
+    """The cell that holds the centre of each object of all images, and
+    whether the object is the first of its cell.
 
     A cell has one set of class probabilities. Of several objects with
-    their centres in one cell it answers for the first of the list.
-    Boxes (x1, y1, x2, y2) as shares of the sides.
+    their centres in one cell it answers for the first of the list. Cells
+    are numbered through the batch, row by row; boxes (x1, y1, x2, y2) are
+    shares of the sides.
     """
-    b, (rows, columns) = len(shares), grid
-    box, label = torch.cat(shares), torch.cat(labels)
-    counts = torch.tensor([len(share) for share in shares])
-    image = torch.arange(b).repeat_interleave(counts).to(box.device)
+    rows, columns = grid
+    box = torch.cat(shares)
     x, y = ((box[:, :2] + box[:, 2:]) / 2).unbind(1)
     column = (x * columns).long().clamp(0, columns - 1)
     row = (y * rows).long().clamp(0, rows - 1)
-    cell = (image * rows + row) * columns + column
     order = torch.arange(len(box), device=box.device)
-    first = torch.full((b * rows * columns,), len(box), device=box.device)
+    image = [order.new_full((len(x),), i) for i, x in enumerate(shares)]
+    cell = (torch.cat(image) * rows + row) * columns + column
+    first = order.new_full((len(shares) * rows * columns,), len(box))
     first = first.scatter_reduce(0, cell, order, "amin")
-    full = first < len(box)
-    chosen = first[full]
-    return full.view(b, rows, columns), box[chosen], label[chosen]
+    return cell, first[cell] == order
 
 
 def yolo_boxes(
@@ -172,11 +187,6 @@ def paired_iou(
     return both / (one + other - both).clamp(min=1e-12)
 
 
-def squares(a: Tensor, b: Tensor) -> Tensor:
-    """The sum of squared differences."""
-    return (a - b).square().sum()
-
-
 @torch.no_grad()
 def yolo_detect(
     model: Yolo,
@@ -187,6 +197,7 @@ def yolo_detect(
     most: int = 100,
 ) -> list[Detections]:
     """Confidence times class probability, thresholded and suppressed."""
+    check_detecting(model, images)
     y = model(images)
     each = model.boxes_of(y)
     corners = (yolo_boxes(each).clamp(0, 1) * sides(images)).flatten(1, 3)

@@ -152,6 +152,8 @@ class SceneStream(Dataset):
     def __getitem__(
         self, i: int
     ) -> tuple[Float[Tensor, "3 h w"], Int64[Tensor, "t"]]:
+        if not 0 <= i < self.length:
+            raise IndexError(f"scene {i} of {self.length}")
         scene = sample_scene(self.seed, self.rules, index=i)
         text = caption(scene, seed=i)
         tokens = self.tokenizer(text, context=self.context, truncate=True)
@@ -166,13 +168,19 @@ def read_captions(folder: str | Path) -> list[tuple[str, str]]:
             f"{Path(folder).name} holds no captions.txt: give a folder "
             "with captions.txt and Images, as Flickr8k has them"
         )
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file) if row]
     if not rows or rows[0] != ["image", "caption"] or len(rows) < 2:
         raise ValueError(
             "captions.txt: its first line is image,caption, and a name "
             "and a sentence follow on each line"
         )
+    for row in rows[1:]:
+        if len(row) != 2:
+            raise ValueError(
+                f"captions.txt: {row[:3]} are {len(row)} fields; put a "
+                'sentence with commas into "…"'
+            )
     return [(name, text) for name, text in rows[1:]]
 
 
@@ -208,12 +216,18 @@ class CaptionedFolder(Dataset):
     def __getitem__(
         self, i: int
     ) -> tuple[Float[Tensor, "3 h w"], Int64[Tensor, "t"]]:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
         from torchvision.transforms.v2 import functional as T
 
         path = self.folder / "Images" / self.rows[i][0]
-        with Image.open(path) as picture:
-            pixels = T.pil_to_tensor(picture.convert("RGB")) / 255
+        try:
+            with Image.open(path) as picture:
+                pixels = T.pil_to_tensor(picture.convert("RGB")) / 255
+        except (UnidentifiedImageError, OSError) as error:
+            raise ValueError(
+                f"{path.name} cannot be read ({type(error).__name__}): "
+                "fetch it anew, or take it out of captions.txt"
+            ) from error
         pixels = T.resize(pixels, [self.image], antialias=True)
         pixels = T.center_crop(pixels, [self.image, self.image])
         return pixels.clamp(0, 1), self.tokens[i]

@@ -81,9 +81,11 @@ class ModifiedResNet(nn.Module):
 
     `depths` counts the blocks of each stage, `width` the channels of the
     stem; each stage but the first halves the side and doubles the width,
-    and the stem divides the side by 4. Images have `image` pixels on a
-    side; `features` is the width of what comes out. Raises `ValueError`
-    for a side that the stages cannot divide, and for images of another.
+    and the stem divides the side by 4, by the one convolution of stride 2
+    and by a mean. Images have `image` pixels on a side; `features` is the
+    width of what comes out. Raises `ValueError` for a side that the
+    stages cannot divide, for no stage or an odd width, and for images of
+    another side.
     """
 
     def __init__(
@@ -96,6 +98,11 @@ class ModifiedResNet(nn.Module):
         image: int = 224,
     ) -> None:
         super().__init__()
+        if not depths or min(depths) < 1 or width < 2 or width % 2:
+            raise ValueError(
+                f"depths = {tuple(depths)}, width = {width}: at least 1 "
+                "stage, 1 block in each, and an even width"
+            )
         shrink = 4 * 2 ** (len(depths) - 1)
         if image < shrink or image % shrink:
             raise ValueError(
@@ -212,6 +219,15 @@ def residual_stack(*, dim: int, depth: int, heads: int) -> Stack:
 
 def check_image(images, side):
     """Refuse images of another size than the encoder was built for."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"images of {tuple(images.shape)}: [images, 3, h, w]; one image "
+            "is images[None]"
+        )
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images of {images.dtype}: numbers in 0 … 1, as images / 255"
+        )
     if images.shape[2:] != (side, side):
         h, w = images.shape[2:]
         raise ValueError(

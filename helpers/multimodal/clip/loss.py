@@ -23,8 +23,14 @@ def symmetric_loss(logits: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     """Which text belongs to each image, and which image to each text.
 
     The mean of the cross-entropy of the rows and that of the columns, in
-    nats; matches are on the diagonal. Raises `ValueError` for one pair.
+    nats; matches are on the diagonal. Raises `ValueError` for one pair,
+    and where pictures and texts are not equally many.
     """
+    if logits.ndim != 2 or len(logits) != logits.shape[1]:
+        raise ValueError(
+            f"logits of {tuple(logits.shape)}: [n, n], a row for each "
+            "picture and a column for the text of each"
+        )
     check_pairs(len(logits))
     match = torch.arange(len(logits), device=logits.device)
     rows = F.cross_entropy(logits, match)
@@ -36,6 +42,7 @@ def contrastive_loss(
     images: Features, texts: Features, scale: Scale
 ) -> Float[Tensor, ""]:
     """`symmetric_loss` of the features of pairs; scale is 1 / temperature."""
+    check_features(images, texts)
     return symmetric_loss(scale * images @ texts.T)
 
 
@@ -51,6 +58,7 @@ def pull_and_push(
     push_i = s / 2n · Σ_j (p_ij + q_ij) t_j, from the texts that now win:
     p is the softmax of the rows of logits, q that of the columns.
     """
+    check_features(images, texts)
     n = len(images)
     check_pairs(n)
     logits = scale * images @ texts.T
@@ -64,25 +72,29 @@ def chunked_loss(
     """`contrastive_loss` that never holds more than `chunk` rows of logits.
 
     loss = mean((log Σ_j exp l_ij + log Σ_j exp l_ji) / 2 - l_ii). A chunk
-    of rows gives its rows' sums, and its share of the columns'; the logits
-    are thrown away, and computed again in the backward pass.
+    of rows gives its rows' sums, its share of the columns', and its
+    matches; the logits are thrown away, and computed again in the backward
+    pass. Sums are taken in float32 at least.
     """
+    check_features(images, texts)
     check_pairs(len(images))
     if chunk < 1:
         raise ValueError(f"chunk = {chunk}: it is at least 1 row")
 
-    def sums(some, texts, scale):
+    def sums(start, some, texts, scale):
         logits = scale * some @ texts.T  # [chunk n]
-        return logits.logsumexp(1), logits.logsumexp(0)
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        logits = logits.to(wide)
+        match = logits.diagonal(start)
+        return logits.logsumexp(1), logits.logsumexp(0), match
 
     parts = [
-        checkpoint(sums, some, texts, scale, use_reentrant=False)
-        for some in images.split(chunk)
+        checkpoint(sums, i * chunk, some, texts, scale, use_reentrant=False)
+        for i, some in enumerate(images.split(chunk))
     ]
-    rows = torch.cat([part[0] for part in parts])
-    columns = torch.stack([part[1] for part in parts]).logsumexp(0)
-    match = scale * (images * texts).sum(1)
-    return ((rows + columns) / 2 - match).mean()
+    rows, columns, match = zip(*parts)
+    columns = torch.stack(columns).logsumexp(0)
+    return ((torch.cat(rows) + columns) / 2 - torch.cat(match)).mean()
 
 
 def gathered_loss(
@@ -96,6 +108,7 @@ def gathered_loss(
     gradients, which is what data-parallel training takes, its gradient.
     All processes hold equally many pairs. Alone it is `contrastive_loss`.
     """
+    check_features(images, texts)
     n = len(images)
     check_pairs(n * world_size())
     everyone = [gather_features(part) for part in (images, texts)]
@@ -144,6 +157,15 @@ def clip_loss(
         nearest = (images @ texts.T).argmax(1)
         hits = nearest == torch.arange(len(images), device=images.device)
     return loss(images, texts, scale), {"accuracy": tally(hits)}
+
+
+def check_features(images, texts):
+    """Refuse what are no pairs: the k-th image belongs to the k-th text."""
+    if images.ndim != 2 or images.shape != texts.shape:
+        raise ValueError(
+            f"features of images {tuple(images.shape)} and of texts "
+            f"{tuple(texts.shape)}: [n, d] both, a text for each image"
+        )
 
 
 def check_pairs(n):

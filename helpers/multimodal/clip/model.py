@@ -1,6 +1,6 @@
 """CLIP: two encoders that agree (Radford et al. 2021, arXiv:2103.00020)."""
 
-from math import log
+from math import inf, log
 
 import torch
 from jaxtyping import Float, Int
@@ -27,7 +27,7 @@ class CLIP(nn.Module):
         self, image: nn.Module, text: nn.Module, *, temperature: float = 0.07
     ) -> None:
         super().__init__()
-        if not temperature > 0:
+        if not 0 < temperature < inf:
             raise ValueError(f"temperature = {temperature}: it is above 0")
         self.image, self.text = image, text
         self.logit_scale = nn.Parameter(torch.tensor(-log(temperature)))

@@ -2,7 +2,10 @@
 (Sennrich et al. 2016, arXiv:1508.07909; Radford et al. 2021, arXiv:2103.00020, section 2.4)."""
 
 import gzip
+import html
+import re
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -25,6 +28,16 @@ PUBLISHED = File(
     "sha256:924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
     unpack=False,
 )
+ENTITY = re.compile("&#?[0-9A-Za-z]{1,24};")
+LIGATURES = "ĲĳŉǱǲǳǄǅǆǇǈǉǊǋǌﬀﬁﬂﬃﬄﬅﬆ"
+SPLIT = "IJ ij ʼn DZ Dz dz DŽ Dž dž LJ Lj lj NJ Nj nj ff fi fl ffi ffl ſt st"
+PLAIN = dict(zip(map(ord, LIGATURES), SPLIT.split(), strict=True))
+PLAIN |= dict.fromkeys(map(ord, "\u02bc\u2018\u2019\u201a\u201b"), "'")
+PLAIN |= dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f"), '"')
+PLAIN |= dict.fromkeys(map(ord, "\r\u2028\u2029\x85"), "\n")
+CONTROLS = [*range(9), 0xB, *range(0xE, 0x20), 0x7F, 0xFEFF]
+CONTROLS += [*range(0x206A, 0x2070), *range(0xFFF9, 0xFFFD)]
+PLAIN |= dict.fromkeys(CONTROLS)  # they are left out
 Pair = tuple[str, str]
 
 
@@ -41,14 +54,48 @@ def byte_symbols() -> dict[int, str]:
     return table | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
 
 
+@cache
+def plain_characters() -> dict[int, str | None]:
+    """What `clean` puts in the place of single characters."""
+    wide = [i for i in range(0xFF01, 0xFFF0) if nfkc(i) != chr(i)]
+    return PLAIN | {0x3000: " "} | {i: nfkc(i) for i in wide}
+
+
+def nfkc(code: int) -> str:
+    return unicodedata.normalize("NFKC", chr(code))
+
+
+def clean(text: str) -> str:
+    """Sound plain text in lower case, as the released models read it.
+
+    Their tokenizer calls ftfy with its settings as they are, resolves HTML
+    entities, and lowers whole words. Here is what ftfy does to text that
+    was decoded rightly: entities (in text without "<"), plain quotes,
+    Latin ligatures and letters of full width apart and narrow, no control
+    characters, composed letters. Its repair of wrongly decoded text
+    ("cafÃ©") and of terminal colours is left out.
+    """
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    resolve, before = "<" not in text, None
+    while text != before:
+        before = text
+        if resolve:
+            text = ENTITY.sub(lambda match: html.unescape(match[0]), text)
+        text = text.translate(plain_characters())
+        text = unicodedata.normalize("NFC", text)
+    return html.unescape(html.unescape(text)).lower()
+
+
 def split_words(text: str) -> list[str]:
-    """Lower case, and cut into runs of letters, single digits, and others.
+    """`clean` and cut into runs of letters, single digits, and others.
 
     Also 's, 't, 're … by themselves, and the two tokens that begin and end
-    a text. White space separates and is lost.
+    a text. White space separates and is lost. The words for those two
+    count as the tokens wherever they stand in a text, as in transformers;
+    the released code has it so but right behind a sign. Take them out of
+    texts that you do not trust.
     """
-    text = unicodedata.normalize("NFC", text)
-    text = "".join(character.lower() for character in text)
+    text = clean(text)
     words, i = [], 0
     while i < len(text):
         whole = next(
@@ -100,10 +147,13 @@ def train_merges(texts: Iterable[str], count: int) -> list[Pair]:
 
     Algorithm 1 of Sennrich et al.: pairs are counted within words. Of
     equally frequent ones the first in alphabetical order is merged. Stops
-    before `count` when all words are whole.
+    before `count` when all words are whole. Raises `ValueError` for a
+    count below 0 and for one text in the place of several.
     """
     if count < 0:
         raise ValueError(f"count = {count}: 0 merges or more")
+    if isinstance(texts, str):
+        raise ValueError(f"texts = {texts[:40]!r}: a list of texts")
     words = Counter(word for text in texts for word in split_words(text))
     pieces = {symbols(word): n for word, n in words.items()}
     merges: list[Pair] = []
@@ -165,12 +215,20 @@ class Tokenizer:
         return [token for word in words for token in self.word(word)]
 
     def decode(self, tokens: Sequence[int] | Int64[Tensor, "t"]) -> str:
-        """The text up to the first end; words are set apart by a space."""
+        """The text up to the first end; words are set apart by a space.
+
+        Raises `ValueError` for a token that is none.
+        """
         codes = {symbol: byte for byte, symbol in byte_symbols().items()}
         text = ""
         for token in map(int, tokens):
             if token == self.end:
                 break
+            if not 0 <= token < self.vocab:
+                raise ValueError(
+                    f"token {token}: the {self.vocab} tokens are 0 to "
+                    f"{self.vocab - 1}"
+                )
             if token != self.begin:
                 text += self.names[token].replace("</w>", " ")
         data = b"".join(
@@ -188,11 +246,15 @@ class Tokenizer:
         """A row a text: begin, tokens, end, and zeros up to `context`.
 
         A text that is too long is cut where `truncate` says so, and keeps
-        its end. Raises `ValueError` where it does not, and for no text.
+        its end. Raises `ValueError` where it does not, for no text, and
+        for what is none.
         """
-        texts = [texts] if isinstance(texts, str) else texts
+        texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ValueError("0 texts: give 1 or more")
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError(f"text {text!r} is no str")
         if context < 2:
             raise ValueError(f"context = {context}: a text takes 2 at least")
         rows = torch.zeros(len(texts), context, dtype=torch.long)
@@ -217,9 +279,13 @@ def read_merges(path: str | Path) -> list[Pair]:
     """
     path = Path(path)
     data = path.read_bytes()
-    if path.suffix == ".gz":
-        data = gzip.decompress(data)
-    lines = data.decode().split("\n")[1 : 49_152 - 256 - 2 + 1]
+    try:
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(
+            f"{path.name} cannot be read as merges ({error}): fetch it anew"
+        ) from error
+    lines = text.split("\n")[1 : 49_152 - 256 - 2 + 1]
     pairs = [tuple(line.split()) for line in lines if line.strip()]
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"{path.name}: a line holds other than 2 pieces")

@@ -38,13 +38,15 @@ def from_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the state of one of OpenAI's files, ViT or ResNet.
 
     Numbers that are no weights (`input_resolution` and its like) are left
-    out, halves become floats.
+    out, halves become floats. Raises `ValueError` for a state that has
+    none of their names.
     """
+    check_from(state, "visual.", "OpenAI's", from_transformers)
     ours = {}
     for key, value in state.items():
         if key in ("input_resolution", "context_length", "vocab_size"):
             continue
-        if value.dtype == torch.float16:
+        if value.dtype in (torch.float16, torch.bfloat16):
             value = value.float()
         ours[renamed(key, OPENAI)] = value
     return ours
@@ -54,8 +56,10 @@ def from_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the state of a `transformers.CLIPModel`.
 
     Its queries, keys and values have a matrix each, where ours have one
-    for all, and its projections are transposed.
+    for all, and its projections are transposed. Raises `ValueError` for a
+    state that has none of its names, and for a part of one.
     """
+    check_from(state, "vision_model.", "transformers'", from_openai)
     ours, parts = {}, {}
     for key, value in state.items():
         if key.endswith("position_ids"):  # old files keep 0, 1, 2, …
@@ -69,6 +73,11 @@ def from_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             ours[name] = value
     for stem, found in parts.items():
+        if len(found) < 3:
+            raise ValueError(
+                f"{stem} of {', '.join(sorted(found))} only: queries, keys "
+                "and values belong together; give the whole state"
+            )
         ours[stem] = torch.cat([found[letter] for letter in "qkv"])
     return ours
 
@@ -78,3 +87,12 @@ def renamed(key: str, pairs: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in pairs:
         key = re.sub(pattern, replacement, key)
     return key
+
+
+def check_from(state, prefix, whose, other):
+    """Refuse a state that is somebody else's."""
+    if not any(key.startswith(prefix) for key in state):
+        raise ValueError(
+            f"no name begins with {prefix!r}, as {whose} do, but with "
+            f"{next(iter(state), None)!r}: try {other.__name__}"
+        )

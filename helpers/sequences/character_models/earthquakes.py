@@ -14,6 +14,7 @@ from helpers.sequences.rnn_lstm import LSTM
 
 RATE = 25  # samples a second
 ABSENT = -1  # the arrival of what is not there
+LATEST = 8.5  # seconds: no S comes later
 
 
 class Records(NamedTuple):
@@ -29,10 +30,14 @@ def synthesise(count: int, generator: torch.Generator, *, t: int = 256) -> Recor
 
     Noise is red (an autoregression of order 1). P is a burst at 3 to 6 Hz, mostly vertical; S comes 1 to 3 s later, at 1
     to 3 Hz, stronger and mostly horizontal; both rise within 0.1 s and fade over about a second. A knock is like a P alone,
-    short and on all components. Peaks stand 2 to 8 standard deviations of the noise high.
+    short and on all components. An earthquake is 2 to 8 standard deviations of the noise high; of that a component shows
+    its share, 0.5 or 1.5, give or take 30 %. Raises `ValueError` for less than 2 records, and for records that end before
+    the latest S may come.
     """
     if count < 2:
         raise ValueError(f"count = {count}: make at least 2 records, one of them with an earthquake")
+    if t <= LATEST * RATE:
+        raise ValueError(f"t = {t}: S comes as late as {LATEST} s, so record at least {int(LATEST * RATE) + 1} samples")
     def draw(low, high):
         return low + (high - low) * torch.rand(count, 1, 1, generator=generator)
     time = torch.arange(t) / RATE
@@ -63,7 +68,12 @@ def synthesise(count: int, generator: torch.Generator, *, t: int = 256) -> Recor
 
 
 def targets(records: Records, width: float = 4.0) -> Float[Tensor, "b 3 t"]:
-    """What the three heads should say: 1 from P to 1.4 (S - P) after S; a bell of `width` samples at P, one at S."""
+    """What the three heads should say: 1 from P to 1.4 (S - P) after S; a bell of `width` samples at P, one at S.
+
+    Raises `ValueError` for a width that is not above 0.
+    """
+    if not width > 0:
+        raise ValueError(f"width = {width}: a bell is wider than 0 samples")
     t = torch.arange(records.waves.shape[2], device=records.p.device)
     p, s = records.p[:, None], records.s[:, None]
     present = p != ABSENT
@@ -76,13 +86,16 @@ class Attention(nn.Module):
     """Additive self-attention: each step adds what other steps tell it.
 
     Weights softmax over s of v · tanh(W h[t] + U h[s]), within `width`
-    steps to either side where it is given.
+    steps to either side where it is given. Raises `ValueError` for a
+    negative one.
     """
 
     def __init__(
         self, dim: int, *, hidden: int = 4, width: int | None = None
     ) -> None:
         super().__init__()
+        if width is not None and not width >= 0:
+            raise ValueError(f"width = {width}: 0 steps to either side, or more")
         self.width = width
         self.query = nn.Linear(dim, hidden)
         self.key = nn.Linear(dim, hidden, bias=False)
@@ -124,26 +137,31 @@ class EQTransformer(nn.Module):
 
     Encoder: strided convolutions (t / 8 steps), a 1x1 convolution, an LSTM
     in both directions, attention over all steps. P and S have an LSTM and
-    local attention of their own before they decode.
+    local attention of their own before they decode: over three steps, as
+    in the authors' code, whose `attention_width=3` counts them all.
     """
 
     def __init__(self, *, channels: int = 16) -> None:
         super().__init__()
+        if channels < 2 or channels % 2:
+            raise ValueError(
+                f"channels = {channels}: even, a half for each direction"
+            )
         c, words = channels, dict(batch_first=True)
         down = [*conv(3, c, 7, 2), *conv(c, c, 7, 2), *conv(c, c, 7, 2)]
         self.encoder = nn.Sequential(*down, *conv(c, c, 1))
         self.both = LSTM(c, c // 2, bidirectional=True, **words)
         self.overview = Attention(c)
         self.own = nn.ModuleList(LSTM(c, c, **words) for _ in "PS")
-        self.local = nn.ModuleList(Attention(c, width=3) for _ in "PS")
+        self.local = nn.ModuleList(Attention(c, width=1) for _ in "PS")
         heads = ("event", "P", "S")
         self.decoders = nn.ModuleList(decoder(c) for _ in heads)
 
-    def forward(self, waves: Float[Tensor, "b 3 t"]) -> Float[Tensor, "b 3 t"]:
-        if waves.shape[2] % 8:
+    def forward(self, waves: Float[Tensor, "b c t"]) -> Float[Tensor, "b 3 t"]:
+        if waves.shape[1] != 3 or waves.shape[2] % 8 or not waves.shape[2]:
             raise ValueError(
-                f"{waves.shape[2]} samples: a multiple of 8, as the encoder "
-                "halves three times"
+                f"{waves.shape[2]} samples of {waves.shape[1]} components: a "
+                "multiple of 8, as the encoder halves three times, of 3"
             )
         h = self.encoder(waves).transpose(1, 2)  # [b t/8 d]
         h = self.overview(self.both(h)[0])
@@ -164,13 +182,19 @@ def picking_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return losses @ losses.new_tensor([0.1, 0.4, 0.5])
 
 
-def sta_lta(waves: Float[Tensor, "b c t"], *, short: int = 8, long: int = 50) -> Float[Tensor, "b t"]:
+def sta_lta(waves: Float[Tensor, "b *c t"], *, short: int = 8, long: int = 50) -> Float[Tensor, "b t"]:
     """Mean energy of the last `short` samples over that of the last `long`; 0 until `long` have been read.
 
-    Allen 1978; the energy of all components given. Raises `ValueError` unless 0 < `short` < `long` ≤ t.
+    Allen 1978; the energy of all components given, at least in float32. Raises `ValueError` unless 0 < `short` < `long` ≤ t,
+    and for gaps that hold NaN or infinity.
     """
+    if waves.dim() != 3:
+        raise ValueError(f"waves of shape {tuple(waves.shape)}: [b, components, t], of one component waves[:, None]")
     if not 0 < short < long <= waves.shape[2]:
         raise ValueError(f"short = {short}, long = {long}: 0 < short < long ≤ {waves.shape[2]} samples")
+    if not waves.isfinite().all():
+        raise ValueError("waves that are not finite: fill gaps in the record before")
+    waves = waves.to(torch.promote_types(waves.dtype, torch.float32))
     energy = (waves**2).sum(1, keepdim=True)  # [b 1 t]
     def mean(n):
         return F.avg_pool1d(F.pad(energy, (n - 1, 0)), n, 1)[:, 0]

@@ -104,6 +104,12 @@ class MinCharRNN:
             raise ValueError(
                 f"length = {length}: 1 to {len(codes) - 1} for this text"
             )
+        vocab = len(self.weights["b_y"])
+        if not 0 <= codes.min() <= codes.max() < vocab:
+            raise ValueError(
+                f"codes from {codes.min()} to {codes.max()}: this network "
+                f"has vocab = {vocab}"
+            )
         per_pass, losses = (len(codes) - 1) // length, []
         h = getattr(self, "h", np.zeros(len(self.weights["b_h"])))
         for step in range(start, start + steps):

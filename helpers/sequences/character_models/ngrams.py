@@ -13,7 +13,8 @@ class NGram:
     p(c, given h) = (n(h c) + T(h) p(c, given h')) / (n(h) + T(h)), down to
     p = 1/V. New characters are likely after contexts that have
     been followed by many (Witten & Bell 1991). Raises `ValueError` for an
-    order that is not 1 to 9 (a context is one integer of 64 bits).
+    order that is not 1 to 9 (a context is one integer of 64 bits), for
+    codes outside 0 … V - 1, and for a question before `fit`.
     """
 
     def __init__(self, order: int, vocab: int) -> None:
@@ -22,9 +23,11 @@ class NGram:
         if not 1 <= vocab <= 128:
             raise ValueError(f"vocab = {vocab}: 1 to 128 characters fit")
         self.order, self.vocab = order, vocab
+        self.grams: list | None = None
 
     def fit(self, codes: Int64[Tensor, " t"]) -> "NGram":
         """Count every gram of length 1 to `order`."""
+        self.check(codes)
         if len(codes) < self.order:
             raise ValueError(
                 f"a text of {len(codes)} characters has no "
@@ -40,6 +43,20 @@ class NGram:
             self.grams.append((grams, n))
             self.contexts.append((contexts, total, types))
         return self
+
+    def check(self, codes):
+        """Refuse codes that would be counted as others."""
+        if len(codes) and not 0 <= codes.min() <= codes.max() < self.vocab:
+            raise ValueError(
+                f"codes from {codes.min()} to {codes.max()}: with "
+                f"vocab = {self.vocab} they are 0 … {self.vocab - 1}"
+            )
+
+    def check_question(self, codes):
+        """The same, and refuse to guess before anything was counted."""
+        if self.grams is None:
+            raise ValueError("nothing was counted: call fit(codes) first")
+        self.check(codes)
 
     def numbers(self, codes, length):
         """Each run of `length` characters as one integer in base V."""
@@ -62,6 +79,7 @@ class NGram:
         self, codes: Int64[Tensor, " t"]
     ) -> Float[Tensor, " t"]:
         """log2 p(c) of every character, given all those before it."""
+        self.check_question(codes)
         p = torch.full_like(codes, 1 / self.vocab, dtype=torch.float64)
         for length in range(min(self.order, len(codes))):
             grams = self.numbers(codes, length + 1)
@@ -70,12 +88,15 @@ class NGram:
 
     def bits_per_character(self, codes: Int64[Tensor, " t"]) -> float:
         """Mean of -log2 p(c) over a text, the first character included."""
+        if not len(codes):
+            raise ValueError("the text is empty: there is nothing to guess")
         return -self.log2_probabilities(codes).mean().item()
 
     def next_probabilities(
         self, context: Int64[Tensor, " t"]
     ) -> Float[Tensor, " k"]:
         """p of each of the V characters after `context`, which may be empty."""
+        self.check_question(context)
         following = torch.arange(self.vocab, device=context.device)
         p = torch.full_like(following, 1 / self.vocab, dtype=torch.float64)
         for length in range(min(self.order, len(context) + 1)):

@@ -11,6 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.sequences.rnn_lstm.networks import evaluation_mode
+
 
 class Vocabulary:
     """The characters of a text in the order of their code points, and the integers 0 … V - 1 that stand for them."""
@@ -34,6 +36,8 @@ class Vocabulary:
 
     def decode(self, codes: Iterable[int] | Int64[Tensor, " t"]) -> str:
         """The text of integers. Raises `ValueError` for one outside 0 … V - 1."""
+        if isinstance(codes, Tensor) and codes.dim() != 1:
+            raise ValueError(f"codes of shape {tuple(codes.shape)}: decode one text at a time")
         codes = codes.tolist() if isinstance(codes, Tensor) else list(codes)
         for code in codes:
             if not 0 <= code < len(self):
@@ -59,7 +63,8 @@ def split_documents(text: str, held_out: int = 10) -> tuple[str, str]:
 def windows(codes: Int64[Tensor, " t"], length: int) -> Int64[Tensor, "n length_1"]:
     """Non-overlapping windows of `length` predictions: `length` + 1 characters, the last being the next one's first.
 
-    A view, to be cut into batches. Raises `ValueError` for a text that is too short for one.
+    A view, to be cut into batches; what is left over at the end is left out. Raises `ValueError` for a text that is too
+    short for one.
     """
     if not 1 <= length < len(codes):
         raise ValueError(f"length = {length}: a text of {len(codes)} characters has windows of 1 to {len(codes) - 1}")
@@ -67,8 +72,13 @@ def windows(codes: Int64[Tensor, " t"], length: int) -> Int64[Tensor, "n length_
 
 
 def next_character_loss(model: nn.Module, batch: tuple[Int64[Tensor, "b t_1"], ...]) -> Float[Tensor, ""]:
-    """Cross-entropy of every next character of the windows, in nats: ln V for uniform guesses."""
+    """Cross-entropy of every next character of the windows, in nats: ln V for uniform guesses.
+
+    Raises `ValueError` for windows of less than two characters.
+    """
     (window,) = batch
+    if window.shape[1] < 2:
+        raise ValueError(f"windows of {window.shape[1]} characters: at least 2, one to guess from and one to guess")
     logits, _ = model(window[:, :-1])
     return F.cross_entropy(logits.flatten(0, 1), window[:, 1:].flatten())
 
@@ -84,8 +94,12 @@ def bits_per_character(
 
     The text is cut into `rows` that are read side by side; each begins
     without a past, so a few dozen characters in each row are guessed
-    blind. Raises `ValueError` for a text shorter than two characters a row.
+    blind. What is left over at the end, less than a character a row, is
+    left out. Raises `ValueError` for a text shorter than two characters a
+    row and for chunks below 1.
     """
+    if chunk < 1:
+        raise ValueError(f"chunk = {chunk}: read at least 1 character at once")
     if rows < 1 or len(codes) < 2 * rows:
         raise ValueError(
             f"rows = {rows} of {len(codes)} characters: "
@@ -93,18 +107,16 @@ def bits_per_character(
         )
     per_row = len(codes) // rows
     text = codes[: rows * per_row].view(rows, per_row)
-    training, total, state = model.training, 0.0, None
-    model.eval()
-    with torch.no_grad():
+    total, state = 0.0, None
+    with torch.no_grad(), evaluation_mode(model):
         for start in range(0, per_row - 1, chunk):
             end = min(start + chunk, per_row - 1)
             logits, state = model(text[:, start:end], state)
             total += F.cross_entropy(
-                logits.flatten(0, 1),
+                logits.flatten(0, 1).double(),  # a sum of many
                 text[:, start + 1 : end + 1].flatten(),
                 reduction="sum",
             ).item()
-    model.train(training)
     return total / (rows * (per_row - 1)) / log(2)
 
 

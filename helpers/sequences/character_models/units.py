@@ -53,8 +53,16 @@ def auc(
 
     The probability that the unit is higher at a random true place than at
     a random false one: 0.5 is chance, 1 a detector, 0 one upside down.
-    Raises `ValueError` when all places are true, or none is.
+    Raises `ValueError` when all places are true, or none is, when there
+    are not as many places as activations, and for activations that are
+    not numbers.
     """
+    if len(activations) != len(truth):
+        raise ValueError(
+            f"{len(activations)} activations for {len(truth)} places: as many"
+        )
+    if activations.isnan().any():
+        raise ValueError("activations that are not numbers have no order")
     n_true = int(truth.sum())
     n_false = len(truth) - n_true
     if not n_true or not n_false:
@@ -62,7 +70,7 @@ def auc(
             f"{n_true} places are true and {n_false} are not: "
             "the area needs some of both"
         )
-    columns = activations.T.contiguous()  # [n t]
+    columns = activations.T.double().contiguous()  # [n t]
     ordered = columns.sort(1).values
     below = torch.searchsorted(ordered, columns[:, truth].contiguous())
     upto = torch.searchsorted(
@@ -70,8 +78,7 @@ def auc(
     )
     ranks = (below + upto + 1).double() / 2  # ties share their mean rank
     lowest = n_true * (n_true + 1) / 2
-    area = (ranks.sum(1) - lowest) / (n_true * n_false)
-    return area.to(activations.dtype)
+    return (ranks.sum(1) - lowest) / (n_true * n_false)
 
 
 class Detector(NamedTuple):

@@ -17,6 +17,7 @@ class CausalConv(nn.Module):
     `weight` and `bias` are those of `nn.Conv1d`; the axes are [b t d], so
     that one matrix product serves all taps and all steps. `forward` takes
     the inputs that came before x, its `past`; zeros if there were none.
+    Raises `ValueError` for a past of another length or batch.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class CausalConv(nn.Module):
     ) -> tuple[Float[Tensor, "b t o"], Float[Tensor, "b past d"]]:
         if past is None:
             past = x.new_zeros(len(x), self.reach, x.shape[2])
+        check_past(past, len(x), self.reach, x.shape[2])
         t = x.shape[1]
         longer = torch.cat([past, x], 1)  # [b reach + t d]
         taps = [
@@ -124,10 +126,25 @@ class WaveNet(nn.Module):
         self, h: Float[Tensor, "b t d"], state: State | None = None
     ) -> tuple[Float[Tensor, "b t k"], State]:
         """`forward` after the embedding: what gradients are taken to."""
-        state = state or [None] * len(self.layers)
+        if state is None:
+            state = [None] * len(self.layers)
+        if len(state) != len(self.layers):
+            raise ValueError(
+                f"a state of {len(state)} queues: one for each of the "
+                f"{len(self.layers)} layers"
+            )
         total, queues = 0.0, []
-        for layer, past in zip(self.layers, state, strict=True):
+        for layer, past in zip(self.layers, state):
             h, skip, past = layer(h, past)
             total = total + skip  # [b t skip]
             queues.append(past)
         return self.head(total), queues
+
+
+def check_past(past: Tensor, b: int, reach: int, d: int) -> None:
+    """Refuse a past that would shift the taps, or that belongs to another batch."""
+    if past.shape != (b, reach, d):
+        raise ValueError(
+            f"a past of shape {tuple(past.shape)}: [b, reach, d] is {(b, reach, d)}; carry on the state of this batch, "
+            "or None to begin"
+        )

@@ -1,8 +1,12 @@
 """RNN, LSTM and GRU: torch's words, torch's parameter names, torch's outputs.
 
-`load_state_dict(torch.nn.LSTM(…).state_dict())` works, and a seed draws the same first weights. The sweeps run; with
+`load_state_dict(torch.nn.LSTM(…).state_dict())` works, and a seed draws the same first weights. Inputs are [t b d]
+([b t d] with `batch_first`), or [t d] for one sequence, with states of one axis less. The sweeps run; with
 `fused=False` the cells' equations do, step by step under autograd.
 """
+
+from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +23,11 @@ States = tuple[Tensor, ...]  # (h,), for the LSTM (h, c)
 
 
 class Recurrent(nn.Module):
-    """What the three have in common: parameters, depth, directions."""
+    """What the three have in common: parameters, depth, directions.
+
+    `dropout` acts between layers, in training mode. Raises `ValueError`
+    for sizes below 1, and for dropout where there is nothing between.
+    """
 
     gates: int  # rows of the weights, in units of `hidden_size`
 
@@ -42,10 +50,15 @@ class Recurrent(nn.Module):
             num_layers=num_layers,
         )
         for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} = {value}: at least 1")
+            if not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"{name} = {value}: an integer, at least 1")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout = {dropout}: a share in [0, 1)")
+        if dropout and num_layers == 1:
+            raise ValueError(
+                f"dropout = {dropout} with num_layers = 1: it acts between "
+                "layers, so stack at least 2 or leave it out"
+            )
         self.input_size, self.hidden_size = input_size, hidden_size
         self.num_layers, self.bias = num_layers, bias
         self.batch_first, self.dropout = batch_first, dropout
@@ -83,32 +96,43 @@ class Recurrent(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "m n d"] | PackedSequence,
-        h: Float[Tensor, "l b h"] | None = None,
-        lengths: Int[Tensor, "b"] | None = None,
-    ) -> tuple[Float[Tensor, "m n o"] | PackedSequence, Tensor]:
+        x: Float[Tensor, "*m d"] | PackedSequence,
+        h: Float[Tensor, "l *b h"] | None = None,
+        lengths: Int[Tensor, "n"] | Sequence[int] | None = None,
+    ) -> tuple[Float[Tensor, "*m o"] | PackedSequence, Tensor]:
         """Outputs of every step and the last h, as in torch; `lengths`
         end the sequences of a padded batch, outputs beyond are 0. The LSTM
         has a form of its own, for its two states."""
-        out, (h,) = self.run(x, None if h is None else (h,), lengths)
+        out, (h,) = self.run(x, h, lengths)
         return out, h
 
     def run(
         self,
-        x: Float[Tensor, "m n d"] | PackedSequence,
-        states: States | None,
-        lengths: Int[Tensor, "b"] | None,
-    ) -> tuple[Float[Tensor, "m n o"] | PackedSequence, States]:
+        x: Float[Tensor, "*m d"] | PackedSequence,
+        states: States | Tensor | None,
+        lengths: Int[Tensor, "n"] | Sequence[int] | None,
+    ) -> tuple[Float[Tensor, "*m o"] | PackedSequence, States]:
         """All layers and directions: outputs of the last layer, and the
         last states [layers · directions, b, h]."""
+        states = (states,) if isinstance(states, Tensor) else states
+        packed = x if isinstance(x, PackedSequence) else None
+        if packed is None:
+            check_axes(x, states, self.batch_first)
+        if packed is None and x.dim() == 2:  # one sequence, as torch takes it
+            axis = 1 - self.batch_first
+            states = states and tuple(state.unsqueeze(1) for state in states)
+            out, states = self.run(x.unsqueeze(axis), states, lengths)
+            return out.squeeze(axis), tuple(s.squeeze(1) for s in states)
         if lengths is not None:
+            if packed is not None:
+                raise ValueError("lengths for a packed sequence: it has its own, leave them out")
             t = x.shape[self.batch_first]
+            lengths = torch.as_tensor(lengths, device="cpu")  # where torch packs
             check_lengths(lengths, x.shape[1 - self.batch_first], t)
-            packed = pack(x, lengths.cpu(), self.batch_first, False)
+            packed = pack(x, lengths, self.batch_first, False)
             out, states = self.run(packed, states, None)
             return pad(out, self.batch_first, total_length=t)[0], states
 
-        packed = x if isinstance(x, PackedSequence) else None
         if packed is not None:
             x, sizes = packed.data, packed.batch_sizes.tolist()
         else:
@@ -116,7 +140,7 @@ class Recurrent(nn.Module):
             t, b, d = x.shape
             check_steps(t, b)
             x, sizes = x.reshape(t * b, d), [b] * t
-        check_width(x, self.input_size)
+        check_inputs(x, self.input_size, self.weight_ih_l0.dtype)
         sort = packed and packed.sorted_indices
         states = self.begin(x, sizes[0], states, sort)
 
@@ -158,11 +182,20 @@ class Recurrent(nn.Module):
         shape = ways, b, self.hidden_size
         if states is None:
             return (x.new_zeros(shape),) * count
+        if len(states) != count:
+            kind = type(self).__name__
+            has = "(h, c)" if count == 2 else "h alone"
+            raise ValueError(f"{len(states)} first states: those of {kind} are {has}")
         for state in states:
             if state.shape != shape:
                 raise ValueError(
                     f"a first state of shape {tuple(state.shape)}: "
                     f"[layers · directions, b, hidden_size] is {shape}"
+                )
+            if state.dtype != x.dtype and not mixed(x):
+                raise ValueError(
+                    f"a first state in {state.dtype} for inputs in {x.dtype}: "
+                    f"give it as state.to({x.dtype})"
                 )
         if sort is None:
             return states
@@ -177,6 +210,9 @@ class Recurrent(nn.Module):
         reverse: bool,
     ) -> tuple[Tensor, ...]:
         """One layer in one direction by its equations."""
+        if mixed(x):  # what the matrix products come out in
+            kind = torch.get_autocast_dtype(x.device.type)
+            states = [state.to(kind) for state in states]
         x_, out = x.split(sizes), [x] * len(sizes)
         for t in in_order(sizes, reverse):
             now = self.step(x_[t], [s[: sizes[t]] for s in states], suffix)
@@ -219,12 +255,12 @@ class LSTM(Recurrent):
 
     def forward(
         self,
-        x: Float[Tensor, "m n d"] | PackedSequence,
-        state: tuple[Float[Tensor, "l b h"], Float[Tensor, "l b h"]]
+        x: Float[Tensor, "*m d"] | PackedSequence,
+        state: tuple[Float[Tensor, "l *b h"], Float[Tensor, "l *b h"]]
         | None = None,
-        lengths: Int[Tensor, "b"] | None = None,
+        lengths: Int[Tensor, "n"] | Sequence[int] | None = None,
     ) -> tuple[
-        Float[Tensor, "m n o"] | PackedSequence, tuple[Tensor, Tensor]
+        Float[Tensor, "*m o"] | PackedSequence, tuple[Tensor, Tensor]
     ]:
         """Outputs of every step and the last (h, c), as in torch;
         `lengths` end the sequences of a padded batch."""
@@ -262,10 +298,31 @@ class GRU(Recurrent):
         return GRUSweep.apply(a, h, W, b, sizes, reverse)
 
 
+def mixed(x: Tensor) -> bool:
+    """Whether autocast chooses the type of the matrix products with x (it leaves float64 alone)."""
+    return torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
+
+
+def check_axes(x: Tensor, states: States | None, batch_first: bool) -> None:
+    """Refuse inputs without a time axis or with too many, and states of one sequence for a batch (or the reverse)."""
+    if x.dim() not in (2, 3):
+        batch = "[b, t, d]" if batch_first else "[t, b, d]"
+        raise ValueError(f"inputs of shape {tuple(x.shape)}: give {batch}, or [t, d] for one sequence")
+    for state in states or ():
+        if state.dim() != x.dim():
+            axes = "[layers · directions, hidden_size]" if x.dim() == 2 else "[layers · directions, b, hidden_size]"
+            raise ValueError(
+                f"a first state of shape {tuple(state.shape)} for inputs of shape {tuple(x.shape)}: give {axes}"
+            )
+
+
 def check_lengths(lengths: Tensor, b: int, t: int) -> None:
     """Refuse lengths that are not one for each sequence, or not within 1 … t."""
-    if len(lengths) != b:
-        raise ValueError(f"{len(lengths)} lengths for a batch of {b}: give one for each sequence")
+    if lengths.shape != (b,):
+        found = len(lengths) if lengths.dim() == 1 else f"shape {tuple(lengths.shape)} of"
+        raise ValueError(f"{found} lengths for a batch of {b}: give one for each sequence")
+    if lengths.is_floating_point():
+        raise ValueError(f"lengths in {lengths.dtype}: they count steps, give integers")
     if b and not 1 <= int(lengths.min()) <= int(lengths.max()) <= t:
         raise ValueError(f"lengths from {int(lengths.min())} to {int(lengths.max())}: each lies in 1 … {t}")
 
@@ -276,7 +333,9 @@ def check_steps(t: int, b: int) -> None:
         raise ValueError(f"{b} sequences of {t} steps: a recurrence needs at least 1 of each")
 
 
-def check_width(x: Tensor, input_size: int) -> None:
-    """Refuse inputs of another width than the layer was built for."""
-    if x.shape[1] != input_size:
-        raise ValueError(f"inputs of {x.shape[1]} numbers a step: the layer was built with input_size = {input_size}")
+def check_inputs(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
+    """Refuse inputs of another width, or of another type, than the layer's."""
+    if x.shape[-1] != input_size:
+        raise ValueError(f"inputs of {x.shape[-1]} numbers a step: the layer was built with input_size = {input_size}")
+    if not x.is_floating_point() or (x.dtype != dtype and not mixed(x)):
+        raise ValueError(f"inputs in {x.dtype} for weights in {dtype}: give them as x.to({dtype})")

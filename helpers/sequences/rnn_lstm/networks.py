@@ -3,6 +3,8 @@
 Elman 1990; Schuster & Paliwal 1997 (both directions); Sutskever et al. 2014, arXiv:1409.3215 (encoder and decoder).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -11,13 +13,16 @@ from torch import Tensor, nn
 
 from helpers.sequences.rnn_lstm.layers import GRU, Recurrent
 
+READS = ("last", "mean", "every")
+
 
 class Reader(nn.Module):
     """Read a sequence, answer once ("last", "mean") or at every step.
 
     "last" predicts from h(T), "mean" from the mean of h(1) … h(T),
     "every" from each h(t). `vocab` tokens are embedded in `dim` numbers;
-    without it the inputs are `dim` numbers a step.
+    without it the inputs are `dim` numbers a step. Raises `ValueError` for
+    another `read` and for sizes below 1.
     """
 
     def __init__(
@@ -32,8 +37,10 @@ class Reader(nn.Module):
         **options,
     ) -> None:
         super().__init__()
+        check_read(read)
+        check_sizes(dim=dim, classes=classes, vocab=vocab)
         self.read = read
-        self.embed = nn.Embedding(vocab, dim) if vocab else nn.Identity()
+        self.embed = nn.Identity() if vocab is None else nn.Embedding(vocab, dim)
         self.layer = layer(dim, hidden, batch_first=True, **options)
         ways = 1 + self.layer.bidirectional
         self.head = nn.Linear(ways * hidden, classes)
@@ -46,9 +53,10 @@ class Reader(nn.Module):
         out, last = self.layer(self.embed(x), None, lengths)
         if self.read == "every":
             return self.head(out)
+        if self.read == "mean" and lengths is None:
+            return self.head(out.mean(1))
         if self.read == "mean":  # outputs beyond a length are zero
-            steps = x.shape[1] if lengths is None else lengths[:, None]
-            return self.head(out.sum(1) / steps)
+            return self.head(out.sum(1) / lengths.to(out)[:, None])
         h = last[0] if isinstance(last, tuple) else last
         ways = 1 + self.layer.bidirectional
         return self.head(torch.cat(tuple(h[-ways:]), 1))
@@ -57,7 +65,8 @@ class Reader(nn.Module):
 class Writer(nn.Module):
     """Write tokens, each from the state and the token before it.
 
-    The token before the first is an extra one, number `vocab`.
+    The token before the first is an extra one, number `vocab`. Raises
+    `ValueError` for two directions: what comes is not written yet.
     """
 
     def __init__(
@@ -70,6 +79,12 @@ class Writer(nn.Module):
         **options,
     ) -> None:
         super().__init__()
+        check_sizes(dim=dim, vocab=vocab)
+        if options.get("bidirectional"):
+            raise ValueError(
+                "bidirectional = True: a writer cannot read what it has not "
+                "written; only a Reader goes both ways"
+            )
         self.start = vocab
         self.embed = nn.Embedding(vocab + 1, dim)
         self.layer = layer(dim, hidden, batch_first=True, **options)
@@ -88,21 +103,25 @@ class Writer(nn.Module):
 
     @torch.no_grad()
     def write(self, state, steps: int) -> Int[Tensor, "b t"]:
-        """The likeliest token again and again, each fed back."""
+        """The likeliest token again and again, each fed back, without
+        dropout. Raises `ValueError` for less than 1 step."""
+        check_sizes(steps=steps)
         h = state[0] if isinstance(state, tuple) else state
         token = torch.full((h.shape[1], 1), self.start, device=h.device)
         tokens = []
-        for _ in range(steps):
-            out, state = self.layer(self.embed(token), state)
-            token = self.head(out).argmax(2)
-            tokens.append(token)
+        with evaluation_mode(self):
+            for _ in range(steps):
+                out, state = self.layer(self.embed(token), state)
+                token = self.head(out).argmax(2)
+                tokens.append(token)
         return torch.cat(tokens, 1)
 
 
 class EncoderDecoder(nn.Module):
     """Read the source into one state, write the target from it.
 
-    Sutskever et al. 2014. That state is all that the decoder sees.
+    Sutskever et al. 2014. That state is all that the decoder sees. Raises
+    `ValueError` for two directions, which the decoder cannot have.
     """
 
     def __init__(
@@ -116,9 +135,12 @@ class EncoderDecoder(nn.Module):
         **options,
     ) -> None:
         super().__init__()
+        check_sizes(vocab=vocab)
         self.embed = nn.Embedding(vocab, dim)
         self.encoder = layer(dim, hidden, batch_first=True, **options)
-        settings = dict(dim=dim, hidden=hidden, vocab=target_vocab or vocab)
+        if target_vocab is None:
+            target_vocab = vocab
+        settings = dict(dim=dim, hidden=hidden, vocab=target_vocab)
         self.decoder = Writer(layer, **settings, **options)
 
     def encode(self, source: Int[Tensor, "b s"], lengths=None):
@@ -139,6 +161,31 @@ class EncoderDecoder(nn.Module):
         steps: int,
         lengths: Int[Tensor, "b"] | None = None,
     ) -> Int[Tensor, "b t"]:
-        """The likeliest target, token by token."""
-        with torch.no_grad():
+        """The likeliest target, token by token, without dropout."""
+        with torch.no_grad(), evaluation_mode(self):
             return self.decoder.write(self.encode(source, lengths), steps)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; then each module gets its own mode back, after an error too."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def check_read(read: str) -> None:
+    """Refuse a way to read that no `Reader` knows."""
+    if read not in READS:
+        raise ValueError(f"read = {read!r}: one of {', '.join(READS)}")
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """Refuse a size below 1, by name; None passes."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} = {size}: at least 1")

@@ -44,7 +44,9 @@ def adding_problem(
     One mark lies in the first half, one in the second. Who always says 1
     has the mean squared error 1/6.
     """
-    check(n=n, steps=steps - 1)
+    check(n=n)
+    if steps < 2:
+        raise ValueError(f"steps = {steps}: at least 2, for two marks")
     numbers = torch.rand(n, steps, generator=generator)
     half = steps // 2
     first = torch.randint(half, (n, 1), generator=generator)
@@ -67,30 +69,44 @@ def markov_chain(
     start = stationary(transition).float()
     walk = [torch.multinomial(start, n, True, generator=generator)]
     for _ in range(steps - 1):
-        chances = transition[walk[-1]].float()
-        walk.append(torch.multinomial(chances, 1, generator=generator)[:, 0])
+        row = transition[walk[-1]].float()
+        drawn = torch.multinomial(row, 1, generator=generator)
+        walk.append(drawn[:, 0])
     return torch.stack(walk, 1)
 
 
 def stationary(transition: Float[Tensor, "k k"]) -> Float[Tensor, "k"]:
     """The distribution that the chain leaves as it is: π = π P.
 
-    Raises `ValueError` when a row of `transition` does not sum to 1.
+    Of several (in a chain of parts that do not meet) the one of smallest
+    norm. Raises `ValueError` when a chance is negative, or when a row of
+    `transition` does not sum to 1.
     """
-    sums = transition.sum(1)
-    if (transition < 0).any() or (sums - 1).abs().max() > 1e-5:
-        raise ValueError(f"rows sum to {sums.tolist()}: chances sum to 1")
-    k = len(transition)
+    P = chances(transition)
+    k = len(P)
+    balance = torch.cat([P.T - torch.eye(k).to(P), P.new_ones(1, k)])
+    total = torch.cat([P.new_zeros(k), P.new_ones(1)])
+    pi = torch.linalg.pinv(balance) @ total
+    return pi.clamp(min=0)  # a state that dies out may come as -1e-17
+
+
+def chances(transition: Float[Tensor, "k k"]) -> Float[Tensor, "k k"]:
+    """The matrix in float64, with rows that sum to 1 as nearly as that
+    allows, if they do so in its own precision."""
     P = transition.double()
-    balance = torch.cat([P.T - torch.eye(k), torch.ones(1, k)]).double()
-    total = torch.zeros(k + 1, dtype=torch.float64)
-    total[-1] = 1
-    return torch.linalg.lstsq(balance, total[:, None]).solution[:, 0]
+    sums = P.sum(1, keepdim=True)
+    slack = max(1e-5, len(P) * torch.finfo(transition.dtype).eps)
+    if not (P >= 0).all() or not (sums - 1).abs().max() <= slack:
+        raise ValueError(
+            f"chances from {P.min():g}, in rows that sum to "
+            f"{sums.flatten().tolist()}: chances are not negative and sum to 1"
+        )
+    return P / sums
 
 
 def entropy_rate(transition: Float[Tensor, "k k"]) -> float:
     """-Σ π_i Σ P_ij log P_ij, in nats a step: no forecast does better."""
-    P = transition.double()
+    P = chances(transition)
     rows = -torch.xlogy(P, P).sum(1)
     return (stationary(transition) @ rows).item()
 
@@ -178,8 +194,11 @@ def moving_dot(
     """Clips of a dot that moves up, right, down or left and sometimes
     turns; the label of a frame is the last move (the first frame's, which
     nobody can know, is the move to come). The edges are glued together.
+    With the chance `turns` a move is drawn anew, so that it may stay.
     """
     check(n=n, frames=frames, size=size)
+    if not 0 <= turns <= 1:
+        raise ValueError(f"turns = {turns}: a chance in [0, 1]")
     way = torch.randint(4, (n,), generator=generator)
     place = torch.randint(size, (n, 2), generator=generator)
     clips, labels = torch.zeros(n, frames, size, size), []
@@ -198,4 +217,4 @@ def check(**counts: int) -> None:
     """Refuse counts below 1."""
     for name, count in counts.items():
         if count < 1:
-            raise ValueError(f"{name} is {count}, too few: at least 1 is left after the first")
+            raise ValueError(f"{name} = {count}: at least 1")

@@ -11,7 +11,8 @@ class AdditiveAttention(nn.Module):
     """Score a query q and a key k by v · tanh(W q + U k); mix the keys.
 
     Equation 6 and appendix A.1.2 of Bahdanau et al. 2015. Also returns the
-    weights, which sum to 1 over the keys.
+    weights, which sum to 1 over the keys. Raises `ValueError` for queries
+    and keys of different batches or of other widths.
     """
 
     def __init__(self, query_dim: int, key_dim: int, *, hidden: int) -> None:
@@ -23,6 +24,7 @@ class AdditiveAttention(nn.Module):
     def forward(
         self, q: Float[Tensor, "b t d"], k: Float[Tensor, "b s e"]
     ) -> tuple[Float[Tensor, "b t e"], Float[Tensor, "b t s"]]:
+        check_widths(q, k, self)
         pairs = self.query(q)[:, :, None] + self.key(k)[:, None]
         weights = self.score(pairs.tanh())[..., 0].softmax(2)  # [b t s]
         return weights @ k, weights
@@ -73,8 +75,25 @@ class Searcher(EncoderDecoder):
         lengths: Int[Tensor, "b"] | None = None,
     ) -> Int[Tensor, "b t"]:
         """The likeliest target, token by token; the past is read anew."""
+        if steps < 1:
+            raise ValueError(f"steps = {steps}: write at least 1 token")
         target = source.new_zeros(len(source), steps)
         for i in range(steps):
             logits = self(source, target[:, : i + 1], lengths)
             target[:, i] = logits[:, i].argmax(1)
         return target
+
+
+def check_widths(q, k, layer):
+    """Refuse queries and keys that do not go together."""
+    wide = layer.query.in_features, layer.key.in_features
+    if (
+        q.ndim != 3
+        or k.ndim != 3
+        or len(q) != len(k)
+        or (q.shape[2], k.shape[2]) != wide
+    ):
+        raise ValueError(
+            f"queries of shape {tuple(q.shape)}, keys of {tuple(k.shape)}: "
+            f"give [b t {wide[0]}] and [b s {wide[1]}], of one batch"
+        )

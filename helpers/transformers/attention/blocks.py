@@ -12,6 +12,12 @@ from helpers.transformers.attention.multihead import MultiHeadAttention
 Mask = Shaped[Tensor, "..."] | None
 
 
+def check_depth(depth):
+    """Refuse a stack without layers."""
+    if depth < 1:
+        raise ValueError(f"depth = {depth}: a stack has at least 1 layer")
+
+
 class Block(nn.Module):
     """What encoder and decoder layers share.
 
@@ -108,6 +114,7 @@ class DecoderBlock(Block):
     ) -> Float[Tensor, "b t d"]:
         """The two caches are that of x and that of the memory."""
         own, other = (None, None) if cache is None else cache
+        self.multihead_attn.check(x, memory, memory_mask, other)
 
         def look_back(h):
             return self.self_attn(h, None, mask, causal=True, cache=own)
@@ -129,13 +136,21 @@ class Stack(nn.Module):
     def __init__(self, layers: list[Block], norm: nn.Module | None) -> None:
         super().__init__()
         if not layers:
-            raise ValueError("depth = 0: a stack has at least 1 layer")
+            raise ValueError("no layers: a stack has at least 1")
         self.layers, self.norm = nn.ModuleList(layers), norm
 
     def forward(
         self, x: Float[Tensor, "b t d"], *others, caches=None, **words
     ) -> Float[Tensor, "b t d"]:
-        """`others` and `words` go to every layer, of `caches` one to each."""
+        """`others` and `words` go to every layer, of `caches` one to each.
+
+        Raises `ValueError` for more caches than layers, or fewer.
+        """
+        if caches is not None and len(caches) != len(self.layers):
+            raise ValueError(
+                f"{len(caches)} caches for {len(self.layers)} layers: give "
+                "each its own, as the model's caches() does"
+            )
         for i, layer in enumerate(self.layers):
             if caches is not None:
                 words["cache"] = caches[i]

@@ -1,10 +1,25 @@
 """Greedy decoding with a cache or without, the exact-match score, and where the decoder looks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from helpers.transformers.attention.tasks import BEGIN, END, PAD
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and then each module's own mode again."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 @torch.no_grad()
@@ -26,21 +41,19 @@ def greedy(
         raise ValueError(
             f"steps = {steps}: this model writes 1 to {model.context} tokens"
         )
-    training = model.training
-    model.eval()
-    memory = model.encode(source)
-    caches = model.caches() if cache else None
     tokens = torch.full_like(source[:, :1], BEGIN)
     ended = torch.zeros_like(tokens, dtype=torch.bool)
-    for _ in range(steps):
-        unread = tokens[:, -1:] if cache else tokens
-        logits = model.decode(unread, memory, source, caches)
-        new = logits[:, -1:].argmax(2).masked_fill(ended, PAD)  # [b 1]
-        tokens = torch.cat([tokens, new], 1)
-        ended = ended | (new == END)
-        if ended.all():
-            break
-    model.train(training)
+    with evaluation(model):
+        memory = model.encode(source)
+        caches = model.caches() if cache else None
+        for _ in range(steps):
+            unread = tokens[:, -1:] if cache else tokens
+            logits = model.decode(unread, memory, source, caches)
+            new = logits[:, -1:].argmax(2).masked_fill(ended, PAD)  # [b 1]
+            tokens = torch.cat([tokens, new], 1)
+            ended = ended | (new == END)
+            if ended.all():
+                break
     return tokens[:, 1:]
 
 
@@ -54,10 +67,8 @@ def exact_match(
     true ones before it, greedy decoding writes the first, hence the
     second, hence all of them; and it goes wrong at the first that is not.
     """
-    training = model.training
-    model.eval()
-    guess = model(source, target[:, :-1]).argmax(2)
-    model.train(training)
+    with evaluation(model):
+        guess = model(source, target[:, :-1]).argmax(2)
     right = (guess == target[:, 1:]) | (target[:, 1:] == PAD)
     return right.all(1)
 
@@ -69,7 +80,7 @@ def cross_weights(
     """Where in the source the decoder's last layer looks, at every step.
 
     Row i belongs to the step that reads token i of `target` and guesses
-    the next one.
+    the next one. No dropout is applied.
     """
     last = model.transformer.decoder.layers[-1].multihead_attn
     found = []
@@ -79,7 +90,8 @@ def cross_weights(
 
     hook = last.register_forward_pre_hook(look)
     try:
-        model(source, target)
+        with evaluation(model):
+            model(source, target)
     finally:
         hook.remove()
     return found[0]

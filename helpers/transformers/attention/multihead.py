@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.transformers.attention.cache import Cache
-from helpers.transformers.attention.dot_product import attend, attention_weights
+from helpers.transformers.attention.dot_product import attend, attention_weights, check_dropout
+from helpers.transformers.attention.masks import check_mask
 from helpers.transformers.attention.positions import check_pairs, rotate
 
 
@@ -67,8 +68,10 @@ class MultiHeadAttention(nn.Module):
 
         `mask` and `causal` are those of `attend`. With a `cache` the keys
         and values of x are added to those that it holds; those of a memory
-        are computed once.
+        are computed once. Raises `ValueError` for sequences, masks and
+        caches that do not fit, and then leaves the cache as it was.
         """
+        self.check(x, memory, mask, cache)
         q, k, v = self.project(x, memory, cache)
         out = attend(
             q,
@@ -90,6 +93,7 @@ class MultiHeadAttention(nn.Module):
         causal: bool = False,
     ) -> Float[Tensor, "b heads t s"]:
         """Where each head looks."""
+        self.check(x, memory, mask)
         q, k, _ = self.project(x, memory, None)
         return attention_weights(q, k, mask, causal=causal)
 
@@ -113,6 +117,43 @@ class MultiHeadAttention(nn.Module):
             k, v = cache.extend(k, v)
         return q, k, v
 
+    def check(self, x, memory, mask, cache=None):
+        """Refuse what does not fit, before anything is computed."""
+        dim = self.widths[0]
+        for name, given in (("x", x), ("memory", memory)):
+            if given is None:
+                continue
+            if given.ndim != 3 or given.shape[2] != dim:
+                raise ValueError(
+                    f"{name} of shape {tuple(given.shape)}: give [b t {dim}]"
+                    ", a batch of sequences of this width"
+                )
+        b, t, _ = x.shape
+        s = t if memory is None else memory.shape[1]
+        if memory is not None and len(memory) != b:
+            raise ValueError(
+                f"{b} sequences look at the memories of {len(memory)}: give "
+                "each its own, memory.expand(b, -1, -1) for one that is "
+                "shared"
+            )
+        if cache is not None and cache.length:
+            held = tuple(cache.keys.shape[:2])
+            if held != (b, self.kv_heads):
+                raise ValueError(
+                    f"{b} sequences, {self.kv_heads} key heads, and a cache "
+                    f"that was filled for {held[0]} with {held[1]}: begin "
+                    "with new caches for other sequences"
+                )
+            if memory is None:
+                s += cache.length
+            elif s != cache.length:
+                raise ValueError(
+                    f"a memory of {s} tokens and a cache of one of "
+                    f"{cache.length}: begin with new caches for another "
+                    "memory"
+                )
+        check_mask(mask, b, self.heads, t, s)
+
     def linear(self, x, first, last):
         """The projections number `first` to `last` of q, k and v."""
         rows = slice(sum(self.widths[:first]), sum(self.widths[:last]))
@@ -129,7 +170,8 @@ def tied(layer: MultiHeadAttention) -> MultiHeadAttention:
     """The multi-head attention that repeats the keys and values of `layer`.
 
     It computes the same function: multi-query attention is multi-head
-    attention with tied projections. In training the copies would part.
+    attention with tied projections. In training the copies would part. It
+    is in training mode if `layer` is.
     """
     d, kv = layer.widths[:2]
     groups = layer.heads // layer.kv_heads
@@ -153,7 +195,7 @@ def tied(layer: MultiHeadAttention) -> MultiHeadAttention:
         for key, value in layer.state_dict().items()
     }
     whole.to(layer.in_proj_weight).load_state_dict(state)
-    return whole
+    return whole.train(layer.training)
 
 
 def check_widths(dim, heads, kv_heads, dropout):
@@ -164,8 +206,7 @@ def check_widths(dim, heads, kv_heads, dropout):
             f"heads = {heads}, kv_heads = {kv_heads}: the key heads are "
             "shared evenly, so heads is a multiple of kv_heads"
         )
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout = {dropout}: from 0 to below 1")
+    check_dropout(dropout)
 
 
 def check_shares(dim, heads):

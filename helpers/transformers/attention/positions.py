@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from helpers.transformers.attention.masks import check_lengths, check_range
+
 
 def angles(
     at: Int[Tensor, "t"], dim: int, base: float = 10_000.0
@@ -40,6 +42,10 @@ def rotate(
     the LLaMA weights; the paper pairs 2i and 2i + 1 instead. The product
     of two vectors turned so depends on their difference of positions.
     """
+    if len(at) != x.shape[2]:
+        raise ValueError(
+            f"{len(at)} positions for {x.shape[2]} tokens: give each its own"
+        )
     turn = angles(at, x.shape[3])  # [t d/2]
     cos, sin = turn.cos().to(x.dtype), turn.sin().to(x.dtype)
     left, right = x.chunk(2, 3)
@@ -47,14 +53,25 @@ def rotate(
 
 
 class LearnedPositions(nn.Module):
-    """One vector for each of `context` positions, learned."""
+    """One vector for each of `context` positions, learned.
+
+    Raises `ValueError` for positions beyond them.
+    """
 
     def __init__(self, *, dim: int, context: int) -> None:
         super().__init__()
+        check_context(context)
         self.table = nn.Embedding(context, dim)
         nn.init.normal_(self.table.weight, std=0.5)
 
     def forward(self, at: Int[Tensor, "t"]) -> Float[Tensor, "t d"]:
+        check_range(
+            at,
+            0,
+            self.table.num_embeddings - 1,
+            "position {value}: those learned are 0 to {high}; build the "
+            "table with a longer context",
+        )
         return self.table(at)
 
 
@@ -118,9 +135,16 @@ class RelativeBias(nn.Module):
     ) -> Float[Tensor, "1 heads t s"]:
         """For the last `t` of `s` positions."""
         s = t if s is None else s
+        check_lengths(t, s)
         at = torch.arange(s, device=self.table.weight.device)
         bucket = relative_bucket(at - at[s - t :, None], **self.words)
         return self.table(bucket).permute(2, 0, 1)[None]
+
+
+def check_context(context):
+    """Refuse a table without positions."""
+    if context < 1:
+        raise ValueError(f"context = {context}: at least 1 position")
 
 
 def check_pairs(dim):

@@ -11,11 +11,14 @@ from helpers.transformers.attention.blocks import (
     DecoderBlock,
     EncoderBlock,
     Stack,
+    check_depth,
 )
 from helpers.transformers.attention.cache import Cache
+from helpers.transformers.attention.masks import check_range
 from helpers.transformers.attention.positions import (
     LearnedPositions,
     RelativeBias,
+    check_context,
     sinusoidal,
 )
 
@@ -34,6 +37,7 @@ class Transformer(nn.Module):
         self, *, dim: int, heads: int, hidden: int, depth: int, **words
     ) -> None:
         super().__init__()
+        check_depth(depth)
         sizes = dict(dim=dim, heads=heads, hidden=hidden) | words
         for name, block in (
             ("encoder", EncoderBlock),
@@ -65,7 +69,8 @@ class Translator(nn.Module):
     (section 3.4 multiplies by √dim for that). `context` is the length of
     the longest sequence, `positions` one of `POSITIONS`. `shared` uses one matrix for both embeddings and
     the head, as the paper does. Raises `ValueError` for tokens that the
-    vocabulary lacks and for sequences longer than the context.
+    vocabulary lacks, for sequences longer than the context, and for targets
+    and memories of another batch.
     """
 
     def __init__(
@@ -89,7 +94,12 @@ class Translator(nn.Module):
             raise ValueError(
                 f"positions = {positions!r}: one of {', '.join(POSITIONS)}"
             )
-        target_vocab = target_vocab or vocab
+        if "rotary" in words:
+            raise ValueError(
+                f"rotary = {words['rotary']}: say positions = 'rotary'"
+            )
+        check_context(context)
+        target_vocab = vocab if target_vocab is None else target_vocab
         if shared and target_vocab != vocab:
             raise ValueError(
                 f"vocab = {vocab}, target_vocab = {target_vocab}: shared "
@@ -125,11 +135,11 @@ class Translator(nn.Module):
 
     def encode(self, source: Int[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
         """The memory: one vector for each token that was read."""
+        x = self.embed(source, self.source_embedding)
         mask = self.seen(source)
         if self.positions == "relative":
             bias = self.bias(source.shape[1])
-            mask = bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
-        x = self.embed(source, self.source_embedding)
+            mask = bias.masked_fill(~mask, -torch.inf)
         return self.transformer.encoder(x, mask)
 
     def decode(
@@ -141,9 +151,11 @@ class Translator(nn.Module):
     ) -> Float[Tensor, "b t k"]:
         """Logits after each of `target`; with `caches`, after those before.
 
-        `source` says which vectors of the memory are padding.
+        `source` says which vectors of the memory are padding. The caches
+        belong to this memory; begin with new ones for another.
         """
-        first = 0 if caches is None else caches[0][0].length
+        check_memory(target, memory, source)
+        first = caches[0][0].length if caches else 0
         mask, t = None, target.shape[1]
         x = self.embed(target, self.target_embedding, first)
         if self.positions == "relative":
@@ -155,6 +167,7 @@ class Translator(nn.Module):
 
     def embed(self, tokens, table, first=0):
         """Vectors of tokens, the first of which stands at `first`."""
+        check_tokens(tokens, table.num_embeddings)
         t = tokens.shape[1]
         if t == 0:
             raise ValueError("0 tokens: give at least 1, such as a begin")
@@ -163,7 +176,6 @@ class Translator(nn.Module):
                 f"{first + t} tokens: the context of this model is "
                 f"{self.context}; cut the sequence or build a longer one"
             )
-        check_tokens(tokens, table.num_embeddings)
         x = self.scale * table(tokens)
         at = torch.arange(first, first + t, device=tokens.device)
         if self.positions == "sinusoidal":
@@ -197,18 +209,35 @@ def translation_loss(
     )
 
 
-def check_tokens(tokens, vocab):
-    """Refuse tokens outside 0 … vocab - 1.
-
-    Not on a GPU, which would have to stop and report (its embedding stops
-    by itself), and not in a compiled graph.
-    """
-    if torch.compiler.is_compiling() or not tokens.is_cpu:
-        return
-    low, high = int(tokens.min()), int(tokens.max())
-    if low < 0 or high >= vocab:
+def check_memory(target, memory, source):
+    """Refuse targets, a memory and a source of different batches."""
+    if target.ndim != 2 or memory.shape[:2] != source.shape:
         raise ValueError(
-            f"token {high if high >= vocab else low}: the {vocab} tokens of "
-            f"this vocabulary are 0 to {vocab - 1}; encode with the "
-            "vocabulary that the model was built for"
+            f"target of shape {tuple(target.shape)}, memory of "
+            f"{tuple(memory.shape)}, source of {tuple(source.shape)}: give "
+            "[b t] tokens, and the memory of this source"
         )
+    if len(target) != len(memory):
+        raise ValueError(
+            f"{len(target)} targets for the memories of {len(memory)} "
+            "sources: give each its own"
+        )
+
+
+def check_tokens(tokens, vocab):
+    """Refuse tokens outside 0 … vocab - 1, where `check_range` looks.
+
+    On a GPU the embedding stops by itself.
+    """
+    if tokens.ndim != 2:
+        raise ValueError(
+            f"tokens of shape {tuple(tokens.shape)}: give [b t], a batch of "
+            "sequences; tokens[None] is one"
+        )
+    check_range(
+        tokens,
+        0,
+        vocab - 1,
+        f"token {{value}}: the {vocab} tokens of this vocabulary are 0 to "
+        "{high}; encode with the vocabulary that the model was built for",
+    )

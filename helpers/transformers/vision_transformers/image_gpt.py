@@ -12,7 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.sequences.character_models import sharpen
 from helpers.transformers.attention import Cache, EncoderBlock, Stack
+from helpers.transformers.attention.blocks import check_depth
+from helpers.transformers.attention.decoding import evaluation
+from helpers.transformers.attention.masks import check_range
 
 NAMES = {
     "transformer.wte.": "colour.",
@@ -27,6 +31,11 @@ NAMES = {
     "transformer.ln_f.": "decoder.norm.",
     "lm_head.": "head.",
 }
+
+NOTHING_HIDDEN = (
+    "no pixel is hidden, so there is nothing to guess: hide some, the paper "
+    "15 %"
+)
 
 
 class ImageGPT(nn.Module):
@@ -53,6 +62,7 @@ class ImageGPT(nn.Module):
                 f"colours = {colours}, context = {context}: an image has "
                 "2 colours to choose from, and 1 pixel, or more"
             )
+        check_depth(depth)
         self.colours, self.context = colours, context
         self.colour = nn.Embedding(colours + 1, dim)
         self.position = nn.Embedding(context, dim)
@@ -91,6 +101,7 @@ class ImageGPT(nn.Module):
         """Logits at each token: causal ones are those of the next pixel.
 
         With `caches`, one a block, the tokens follow those read before.
+        Raises `ValueError` for more tokens than there are positions.
         """
         x = self.embed(tokens, caches)
         return self.head(self.decoder(x, causal=causal, caches=caches))
@@ -98,6 +109,12 @@ class ImageGPT(nn.Module):
     def embed(self, tokens, caches=None):
         """Colour and position, one vector a token: [b t d]."""
         first = caches[0].length if caches else 0
+        if first + tokens.shape[1] > self.context:
+            raise ValueError(
+                f"{first + tokens.shape[1]} tokens in a network for "
+                f"{self.context}: shrink the images, or build it with a "
+                "larger context"
+            )
         at = first + torch.arange(tokens.shape[1], device=tokens.device)
         return self.dropout(self.colour(tokens) + self.position(at))
 
@@ -106,6 +123,7 @@ class ImageGPT(nn.Module):
     ) -> Float[Tensor, "b t k"]:
         """Logits of each pixel, from all that are not `hidden`."""
         check_pixels(pixels, self)
+        check_hidden(pixels, hidden)
         seen = pixels.masked_fill(hidden, self.colours)
         return self.read(seen, causal=False)
 
@@ -119,6 +137,8 @@ class ImageGPT(nn.Module):
         no token before them.
         """
         check_pixels(pixels, self)
+        if not pixels.shape[1]:
+            raise ValueError("0 pixels: there is nothing to take a mean of")
         x = self.embed(pixels)
         for block in self.decoder.layers:
             yield block.norm1(x).mean(1)
@@ -149,14 +169,19 @@ def masked_loss(
     """Cross-entropy, in nats, of the hidden pixels only (equation 2).
 
     The BERT objective, for the logits of `fill_in`. Raises `ValueError`
-    where nothing is hidden.
+    where nothing is hidden; a GPU, for which nobody waits, and a compiled
+    graph stop with the same words.
     """
-    if not hidden.any():
-        raise ValueError(
-            "no pixel is hidden, so there is nothing to guess: hide some, "
-            "the paper 15 %"
-        )
-    return F.cross_entropy(logits[hidden], pixels[hidden])
+    check_hidden(pixels, hidden)
+    if hidden.is_cpu and not torch.compiler.is_compiling():
+        guesses, answers = logits[hidden], pixels[hidden]
+        if not len(answers):
+            raise ValueError(NOTHING_HIDDEN)
+    else:
+        torch._assert_async(hidden.any(), NOTHING_HIDDEN)
+        guesses = logits.flatten(0, 1)  # and -100 is not counted
+        answers = pixels.masked_fill(~hidden, -100).flatten()
+    return F.cross_entropy(guesses, answers)
 
 
 @torch.no_grad()
@@ -175,30 +200,16 @@ def complete(
     again for each pixel: the same images, later.
     """
     check_pixels(pixels, network)
-    if pixels.numel():
-        low, high = pixels.min().item(), pixels.max().item()
-        if low < 0 or high >= network.colours:
-            raise ValueError(
-                f"pixels from {low} to {high}: this network knows the "
-                f"colours 0 to {network.colours - 1}"
-            )
-    if temperature < 0:
-        raise ValueError(f"temperature = {temperature}: 0 or above")
-    training = network.training
-    network.eval()
     first = pixels.new_full((len(pixels), 1), network.colours)
     tokens = torch.cat([first, pixels], 1)
     caches, unread = network.caches() if cache else None, tokens
-    while tokens.shape[1] <= network.context:
-        logits = network.read(unread, caches=caches)[:, -1]
-        if temperature:
-            p = (logits / temperature).softmax(1)
+    with evaluation(network):
+        while tokens.shape[1] <= network.context:
+            logits = network.read(unread, caches=caches)[:, -1]
+            p = sharpen(logits, temperature)
             new = torch.multinomial(p, 1, generator=generator)
-        else:
-            new = logits.argmax(1, keepdim=True)
-        tokens = torch.cat([tokens, new], 1)
-        unread = new if cache else tokens
-    network.train(training)
+            tokens = torch.cat([tokens, new], 1)
+            unread = new if cache else tokens
     return tokens[:, 1:]
 
 
@@ -208,9 +219,13 @@ def from_transformers(
     """Rename the state of transformers' `ImageGPTForCausalImageModeling`.
 
     Its linear layers keep their weights transposed, [inputs outputs].
+    Files of older versions also hold their causal masks, which are left
+    out.
     """
     renamed = {}
     for key, value in state.items():
+        if key.endswith((".attn.bias", ".attn.masked_bias")):
+            continue
         if key.endswith("weight") and ".c_" in key:
             value = value.T
         for old, new in NAMES.items():
@@ -236,13 +251,34 @@ def initialise(network, depth):
     nn.init.zeros_(network.head.weight)
 
 
+def check_hidden(pixels, hidden):
+    """Refuse what does not say of each pixel whether it is hidden."""
+    if hidden.shape != pixels.shape or hidden.dtype != torch.bool:
+        raise ValueError(
+            f"hidden of shape {tuple(hidden.shape)} and {hidden.dtype} for "
+            f"pixels of shape {tuple(pixels.shape)}: give a boolean for each"
+        )
+
+
 def check_pixels(pixels, network):
-    """Refuse more pixels than there are positions."""
+    """Refuse more pixels than positions, and colours that are none."""
+    if pixels.ndim != 2:
+        raise ValueError(
+            f"pixels of shape {tuple(pixels.shape)}: give [b t], images in "
+            "reading order; images.flatten(1) is that"
+        )
     if pixels.shape[1] > network.context:
         raise ValueError(
             f"{pixels.shape[1]} pixels in a network for {network.context}: "
             "shrink the images, or build it with a larger context"
         )
+    check_range(
+        pixels,
+        0,
+        network.colours - 1,
+        "pixel {value}: this network knows the colours 0 to {high}; reduce "
+        "the images to those",
+    )
 
 
 def igpt_s(**options) -> ImageGPT:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.transformers.attention import EncoderBlock, Stack, attend
+from helpers.transformers.attention.blocks import check_depth
 from helpers.transformers.attention.multihead import check_shares
-from helpers.transformers.vision_transformers.vit import mlp
+from helpers.transformers.vision_transformers.vit import last_layer, mlp
 
 
 def grid(*sides: int) -> Float[Tensor, "n axes"]:
@@ -32,19 +33,23 @@ def fourier_features(
 
     x, sin(f π x), cos(f π x) for each axis, with f from 1 to half the
     number of samples on that axis (Nyquist's), evenly spaced (section 3.2).
-    They may be any places: points of a cloud too.
+    They may be any places: points of a cloud too. Angles are taken in
+    single precision or better.
     """
-    if bands < 1 or len(sides) != at.shape[1]:
+    if not at.is_floating_point():
+        raise ValueError(f"places of {at.dtype}: give floats from -1 to 1")
+    if bands < 1 or len(sides) != at.shape[1] or min(sides) < 1:
         raise ValueError(
             f"bands = {bands}, sides = {sides} for {at.shape[1]} axes: give "
             "1 band or more, and the number of samples of each axis"
         )
+    wide = at.to(torch.promote_types(at.dtype, torch.float32))
     turns = [
-        pi * at[:, i, None] * torch.linspace(1, side / 2, bands).to(at)
+        pi * wide[:, i, None] * torch.linspace(1, side / 2, bands).to(wide)
         for i, side in enumerate(sides)
     ]
     turn = torch.cat(turns, 1)
-    return torch.cat([at, turn.sin(), turn.cos()], 1)
+    return torch.cat([wide, turn.sin(), turn.cos()], 1).to(at.dtype)
 
 
 class CrossBlock(nn.Module):
@@ -108,8 +113,9 @@ class Perceiver(nn.Module):
                 f"latents = {latents}, looks = {looks}: at least 1 latent, "
                 "that looks once"
             )
+        check_depth(depth)
         hidden = 4 * dim if hidden is None else hidden
-        self.looks = looks
+        self.looks, self.channels = looks, channels
         self.latents = nn.Parameter(torch.empty(latents, dim))
         nn.init.trunc_normal_(self.latents, std=0.02, a=-2, b=2)
         self.cross = nn.ModuleList(
@@ -126,12 +132,22 @@ class Perceiver(nn.Module):
         ]
         self.think = Stack(blocks, None)
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, classes) if classes else nn.Identity()
+        self.head = last_layer(dim, classes)
 
     def features(
         self, inputs: Float[Tensor, "b s c"]
     ) -> Float[Tensor, "b n d"]:
-        """The latents after the last round."""
+        """The latents after the last round.
+
+        Raises `ValueError` for no inputs, and for other features.
+        """
+        if inputs.ndim != 3 or inputs.shape[2] != self.channels:
+            raise ValueError(
+                f"inputs of shape {tuple(inputs.shape)}: give [b s "
+                f"{self.channels}], a row of features for each input"
+            )
+        if not inputs.shape[1]:
+            raise ValueError("0 inputs: there is nothing to look at")
         x = self.latents.expand(len(inputs), -1, -1)
         for i in range(self.looks):
             x = self.think(self.cross[min(i, 1)](x, inputs))

@@ -16,13 +16,22 @@ from helpers.convnets.architectures.stochastic_depth import stochastic_depth
 from helpers.convnets.architectures.weights import load_published
 from helpers.transformers.attention import attend
 from helpers.transformers.attention.multihead import check_shares
-from helpers.transformers.vision_transformers.vit import check_patch, mlp
+from helpers.transformers.vision_transformers.vit import check_patch, check_pictures, last_layer, mlp
 
 
 def windows(
     x: Shaped[Tensor, "b h w c"], window: int
 ) -> Shaped[Tensor, "b m n c"]:
-    """Cut a map into m squares of n tokens, `window` on a side each."""
+    """Cut a map into m squares of n tokens, `window` on a side each.
+
+    Raises `ValueError` for a side that `window` does not divide.
+    """
+    h, w = x.shape[1:3]
+    if window < 1 or h % window or w % window:
+        raise ValueError(
+            f"a map of {h}x{w} in windows of {window}: pad it to a multiple, "
+            "or give a window that divides it"
+        )
     pattern = "b (i p) (j q) c -> b (i j) (p q) c"
     return rearrange(x, pattern, p=window, q=window)
 
@@ -68,8 +77,12 @@ def attention_cost(
     """Multiply-adds of one attention on a map (equations 1 and 2).
 
     Four projections, 4hwC²; then scores and mixing: 2(hw)²C, or in windows
-    of M by M tokens 2M²hwC, which grows with the map as convolutions do.
+    of M by M tokens 2M²hwC, which grows with the map as convolutions do. A
+    map that the window does not divide is padded, which is counted.
     """
+    if window is not None:
+        check_windows(dim, 1, window, 0)
+        h, w = h + -h % window, w + -w % window
     seen = h * w if window is None else window**2
     return 4 * h * w * dim**2 + 2 * seen * h * w * dim
 
@@ -107,6 +120,7 @@ class WindowAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "b h w d"]
     ) -> Float[Tensor, "b h w d"]:
+        check_map(x, self.qkv.in_features)
         _, h, w, _ = x.shape
         window = self.window
         x = F.pad(x, (0, 0, 0, -w % window, 0, -h % window))
@@ -186,6 +200,7 @@ class PatchMerging(nn.Module):
     def forward(
         self, x: Float[Tensor, "b h w d"]
     ) -> Float[Tensor, "b p q e"]:
+        check_map(x, self.norm.normalized_shape[0] // 4)
         _, h, w, _ = x.shape
         x = F.pad(x, (0, 0, 0, w % 2, 0, h % 2))
         corners = (0, 0), (1, 0), (0, 1), (1, 1)
@@ -210,7 +225,7 @@ class Swin(nn.Module):
     in place and shifted by half. Takes images of any size that `patch`
     divides. `survival` is that of the last block, falling linearly from 1.
     `classes=None` leaves `head` out. Raises `ValueError` for images whose
-    side `patch` does not divide.
+    side `patch` does not divide, and for other channels than `channels`.
     """
 
     def __init__(
@@ -232,6 +247,12 @@ class Swin(nn.Module):
                 f"depths = {depths}, heads = {heads}: give one number of "
                 "blocks, at least 1, and one of heads for each stage"
             )
+        if not 0 < survival <= 1:
+            raise ValueError(
+                f"survival = {survival}: a share above 0, 1 to keep all"
+            )
+        check_patch(patch, patch)
+        check_windows(dim, heads[0], window, 0)
         self.patch = patch
         conv = nn.Conv2d(channels, dim, patch, patch)
         self.features = nn.Sequential(
@@ -257,7 +278,7 @@ class Swin(nn.Module):
             self.features.append(nn.Sequential(*blocks))
             before += depth
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, classes) if classes else nn.Identity()
+        self.head = last_layer(dim, classes)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -267,15 +288,28 @@ class Swin(nn.Module):
     def forward(
         self, images: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b k"]:
+        check_pictures(images, self.features[0][0].in_channels)
         for side in images.shape[2:]:
             check_patch(side, self.patch)
         x = self.norm(self.features(images))
         return self.head(x.mean((1, 2)))
 
 
+def check_map(x, dim):
+    """Refuse what is no batch of maps of this width, the width last."""
+    if x.ndim != 4 or x.shape[3] != dim:
+        raise ValueError(
+            f"a map of shape {tuple(x.shape)}: give [b h w {dim}]"
+        )
+
+
 def check_windows(dim, heads, window, shift):
     """Refuse heads that do not divide the width, and no window."""
     check_shares(dim, heads)
+    if isinstance(window, (tuple, list)):
+        raise ValueError(
+            f"window = {window}: windows are square, give one number"
+        )
     if window < 1 or not 0 <= shift < window:
         raise ValueError(
             f"window = {window}, shift = {shift}: a window has 1 token on "

@@ -5,6 +5,7 @@ Names of parameters are torchvision's, and so are the first weights
 under one seed."""
 
 from collections.abc import Iterator
+from math import isqrt
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,7 @@ def patches(
     convolution lie. A linear layer on them is a convolution of stride
     `patch`. Raises `ValueError` for a side that `patch` does not divide.
     """
+    check_pictures(images)
     for side in images.shape[2:]:
         check_patch(side, patch)
     return F.unfold(images, patch, stride=patch).transpose(1, 2)
@@ -89,7 +91,8 @@ class ViT(nn.Module):
     `image` is the side in pixels that the positions are made for, and
     `patch` divides it. The last layer starts at zero, so all classes do as
     equals. `classes=None` leaves it out: the network then ends in the class
-    token. Raises `ValueError` for a patch that does not divide the image.
+    token. Raises `ValueError` for a patch that does not divide the image,
+    and for images of another size or number of channels.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         check_patch(image, patch)
+        check_classes(classes)
         self.image, self.patch = image, patch
         self.conv_proj = nn.Conv2d(channels, dim, patch, patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -119,7 +123,7 @@ class ViT(nn.Module):
             dropout=dropout,
         )
         self.heads = nn.Sequential()
-        if classes:
+        if classes is not None:
             self.heads.add_module("head", nn.Linear(dim, classes))
         fan_in = channels * patch**2
         nn.init.trunc_normal_(self.conv_proj.weight, std=fan_in**-0.5)
@@ -133,6 +137,7 @@ class ViT(nn.Module):
 
         Raises `ValueError` for images of another size than `image`.
         """
+        check_pictures(images, self.conv_proj.in_channels)
         check_images(images, self.image)
         x = self.conv_proj(images).flatten(2).transpose(1, 2)
         return torch.cat([self.class_token.expand(len(x), -1, -1), x], 1)
@@ -154,9 +159,14 @@ def attention_maps(
 ) -> Iterator[Float[Tensor, "b heads t t"]]:
     """Where each head of each block looks, from the first block on.
 
-    Token 0 is the class token, those after it the patches. For a network
-    in `eval()`: no dropout is applied.
+    Token 0 is the class token, those after it the patches. Raises
+    `ValueError` for a network whose dropout is on: `eval()` rests it.
     """
+    if any(m.training and m.p for m in network.modules() if is_dropout(m)):
+        raise ValueError(
+            "the network is in training mode and drops at random: call "
+            "network.eval() first"
+        )
     x = network.embed(images) + network.encoder.pos_embedding
     for block in network.encoder.layers:
         yield block.self_attention.weights(block.ln_1(x))
@@ -169,15 +179,25 @@ def attention_distance(
     """How far, in pixels, the patches look on average (section 4.5).
 
     The distance between centres of patches, weighed by attention. The class
-    token, first of the tokens, has no place and is left out.
+    token, first of the tokens, has no place and is left out, and so is a
+    patch that looks at nothing else. Raises `ValueError` for patches that
+    are no square.
     """
-    side = round((weights.shape[2] - 1) ** 0.5)
-    line = torch.arange(side, device=weights.device, dtype=weights.dtype)
-    centres = torch.cartesian_prod(line, line) * patch  # [side² 2]
+    side = square_side(weights.shape[2])
+    if side is None or weights.shape[2] != weights.shape[3]:
+        raise ValueError(
+            f"weights of shape {tuple(weights.shape)}: give those of a class "
+            "token and a square of patches, all looking at all"
+        )
+    dtype = torch.promote_types(weights.dtype, torch.float32)
+    line = torch.arange(side, device=weights.device, dtype=dtype)
+    centres = torch.cartesian_prod(line, line).view(-1, 2) * patch
     far = torch.linalg.vector_norm(centres[:, None] - centres, dim=2)
-    among = weights[:, :, 1:, 1:]
-    among = among / among.sum(3, keepdim=True)
-    return (among * far).sum(3).mean((0, 2))
+    among = weights[:, :, 1:, 1:].to(dtype)
+    total = among.sum(3)
+    seen = total != 0
+    distance = (among * far).sum(3) / total.where(seen, 1)
+    return distance.sum((0, 2)) / seen.sum((0, 2))
 
 
 def interpolate_positions(
@@ -189,8 +209,8 @@ def interpolate_positions(
     class token, which is the first, stays. Section 3.2: pretrain on small
     images, fine-tune on larger ones.
     """
-    old = round((positions.shape[1] - 1) ** 0.5)
-    if side < 1 or old**2 + 1 != positions.shape[1]:
+    old = square_side(positions.shape[1])
+    if side < 1 or old is None:
         raise ValueError(
             f"{positions.shape[1]} positions, side = {side}: give a class "
             "token's and those of a square grid, and a side of at least 1"
@@ -219,8 +239,20 @@ def resize(network: ViT, image: int) -> ViT:
     return network
 
 
+def square_side(tokens: int) -> int | None:
+    """The side of the square that all tokens but the first fill, if so."""
+    side = isqrt(max(0, tokens - 1))
+    return side if side and side**2 + 1 == tokens else None
+
+
+def is_dropout(module):
+    return isinstance(module, nn.Dropout)
+
+
 def mlp(dim: int, hidden: int, dropout: float = 0.0) -> nn.Sequential:
     """Linear, GELU, linear, each followed by dropout."""
+    if hidden < 1:
+        raise ValueError(f"hidden = {hidden}: at least 1 feature in between")
     layers = nn.Sequential(
         nn.Linear(dim, hidden),
         nn.GELU(),
@@ -245,12 +277,41 @@ def renamed(module, state, prefix, *unused):
 
 def check_patch(side, patch):
     """Refuse a side that is no whole number of patches."""
+    if isinstance(side, (tuple, list)) or isinstance(patch, (tuple, list)):
+        raise ValueError(
+            f"image = {side}, patch = {patch}: give the side of a square in "
+            "pixels, one number"
+        )
     if patch < 1 or side < patch or side % patch:
         near = max(1, round(side / max(1, patch))) * max(1, patch)
         raise ValueError(
             f"image = {side}, patch = {patch}: the side of an image is a "
             f"multiple of the patch; resize or pad to {near}, or give a "
             "patch that divides it"
+        )
+
+
+def check_pictures(images, channels=None):
+    """Refuse what is no batch of images of so many channels."""
+    if images.ndim != 4 or channels not in (None, images.shape[1]):
+        raise ValueError(
+            f"images of shape {tuple(images.shape)}: give [b "
+            f"{channels or 'c'} h w]; image[None] is a batch of one"
+        )
+
+
+def last_layer(dim: int, classes: int | None) -> nn.Module:
+    """A score for each of `classes`; None leaves the features alone."""
+    check_classes(classes)
+    return nn.Identity() if classes is None else nn.Linear(dim, classes)
+
+
+def check_classes(classes):
+    """Refuse a last layer without classes."""
+    if classes is not None and classes < 1:
+        raise ValueError(
+            f"classes = {classes}: at least 1, or None to leave the last "
+            "layer out"
         )
 
 

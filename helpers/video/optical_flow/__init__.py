@@ -1,8 +1,8 @@
 """Where each pixel goes, and two streams that read it.
 
 `flow` finds where pixels go; `two_stream` reads a frame and a stack of
-flow; `light` has a third stream, for when flow fails; `clips` has what
-networks for video learn from.
+flow; `light` has a third stream, for when flow fails; `clips` reads
+videos of the reader's own.
 """
 
 from helpers.video.optical_flow.clips import (
@@ -10,8 +10,6 @@ from helpers.video.optical_flow.clips import (
     VideoFolder,
     count_frames,
     frame_places,
-    middle_frames,
-    motion_clips,
     read_frames,
 )
 from helpers.video.optical_flow.flow import (
@@ -40,7 +38,6 @@ from helpers.video.optical_flow.two_stream import (
     subtract_mean,
     svm_features,
     temporal_network,
-    two_stream_small,
 )
 
 __all__ = [
@@ -62,8 +59,6 @@ __all__ = [
     "fuse_svm",
     "horn_schunck",
     "lucas_kanade",
-    "middle_frames",
-    "motion_clips",
     "read_frames",
     "stack_changes",
     "stack_flow",
@@ -71,6 +66,5 @@ __all__ = [
     "subtract_mean",
     "svm_features",
     "temporal_network",
-    "two_stream_small",
     "warp",
 ]

@@ -1,65 +1,21 @@
-"""Clips to learn from: made ones whose frames give nothing away, and videos
-of the reader's own in folders as UCF101's (Soomro et al. 2012)."""
+"""Videos of the reader's own in folders as UCF101's (Soomro et al. 2012),
+and which of their frames to take."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
-from helpers.data.scenes import ACTIONS, ClipBatch, make_clips
+from helpers.data.scenes import ACTIONS
 
 KINDS = tuple(dict.fromkeys(ACTIONS.values()))  # what tells the action
 ENDINGS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 HOWS = ("dense", "strided", "segments")
-
-
-def motion_clips(
-    n: int,
-    size: int = 32,
-    frames: int = 9,
-    *,
-    seed: int = 0,
-    kinds: Collection[str] = KINDS,
-    start: int = 0,
-    flow: bool = False,
-) -> tuple[ClipBatch, Int[Tensor, " n"]]:
-    """Clips of the actions of some kinds, and labels that count these only.
-
-    As many of each action as `n` allows. Two streams of different `seed`
-    have no clip in common. The frame in the middle is drawn before the
-    motion is: it tells nothing about actions of motion and of order.
-    Raises `ValueError` for unknown kinds, and for an even number of
-    frames, which has no middle one.
-    """
-    unknown = set(kinds) - set(KINDS)
-    if unknown or not kinds:
-        raise ValueError(
-            f"kinds = {sorted(kinds)}: choose some of {', '.join(KINDS)}"
-        )
-    if frames % 2 == 0:
-        raise ValueError(
-            f"frames = {frames}: an odd number has a middle frame, which "
-            f"tells nothing; take {frames + 1}"
-        )
-    names = [name for name, kind in ACTIONS.items() if kind in kinds]
-    batch = make_clips(
-        n, size, frames, seed=seed, actions=names, start=start, flow=flow
-    )
-    places = torch.full((len(ACTIONS),), -1)
-    for i, name in enumerate(names):
-        places[list(ACTIONS).index(name)] = i
-    return batch, places[batch.labels]
-
-
-def middle_frames(
-    videos: Float[Tensor, "b f c h w"],
-) -> Float[Tensor, "b c h w"]:
-    """The frame in the middle of each clip."""
-    return videos[:, videos.shape[1] // 2]
 
 
 def frame_places(
@@ -73,10 +29,11 @@ def frame_places(
     """Which frames of a video of `total` to take.
 
     "dense": neighbours, from the middle; "strided": every `stride`-th,
-    around the middle; "segments": one of each of `frames` equal parts
-    (Wang et al. 2016, arXiv:1608.00859), the middle one. With a
-    `generator` the start, or the place within each part, is drawn. Raises
-    `ValueError` for videos that are too short.
+    around the middle; "segments": one of each of `frames` equal parts, in
+    the middle of it, as the authors' code (Wang et al. 2016,
+    arXiv:1608.00859). With a `generator` the start, or the place within
+    each part, is drawn. Raises `ValueError` for videos that are too short,
+    and for a stride that `how` does not take.
     """
     if how not in HOWS:
         raise ValueError(f"how = {how!r}: choose {', '.join(HOWS)}")
@@ -84,12 +41,17 @@ def frame_places(
         raise ValueError(
             f"frames = {frames}, stride = {stride}: 1 at the least"
         )
+    if stride > 1 and how != "strided":
+        raise ValueError(
+            f"stride = {stride} with how = {how!r}, which has none: choose "
+            "how = 'strided'"
+        )
     if how == "segments":
         check_length(total, frames, 1)
+        if generator is None:
+            return (2 * torch.arange(frames) + 1) * total // (2 * frames)
         edges = torch.arange(frames + 1) * total // frames
         room = edges.diff()
-        if generator is None:
-            return edges[:-1] + (room - 1) // 2
         drawn = torch.rand(frames, generator=generator)
         return edges[:-1] + (drawn * room).long()
     step = stride if how == "strided" else 1
@@ -111,24 +73,25 @@ def read_frames(
 
     With `size` the shorter side becomes that many pixels, and the square
     in the middle is kept. Needs PyAV (`pip install av`): torchvision reads
-    no videos any more. Raises `ValueError` for places beyond the end and
-    frames of different size.
+    no videos any more. Raises `ValueError` for files that are no videos,
+    places beyond the last frame, and frames of different size.
     """
+    order = None if places is None else whole_numbers(places)
+    pictures, count = {}, 0
     with opened(path) as container:
-        pictures = {}
-        wanted = None if places is None else {int(i) for i in places}
-        for i, frame in enumerate(container.decode(video=0)):
-            if wanted is None or i in wanted:
+        for frame in container.decode(video=0):
+            if order is None or count in order:
                 picture = torch.from_numpy(frame.to_ndarray(format="rgb24"))
-                pictures[i] = picture.permute(2, 0, 1).float() / 255
-            if wanted is not None and i >= max(wanted):
+                pictures[count] = picture.permute(2, 0, 1).float() / 255
+            count += 1
+            if order is not None and count > max(order):
                 break
-    order = sorted(pictures) if places is None else [int(i) for i in places]
+    order = list(pictures) if order is None else order
     missing = [i for i in order if i not in pictures]
     if missing or not order:
         raise ValueError(
-            f"{path}: no frame {missing[0] if missing else 0} in a video of "
-            f"{count_frames(path)}; see frame_places(total, frames)"
+            f"{path}: no frame {missing[0] if missing else 0}, only {count} "
+            "can be read; see frame_places(total, frames)"
         )
     sizes = {tuple(p.shape[1:]) for p in pictures.values()}
     if len(sizes) > 1:
@@ -138,6 +101,19 @@ def read_frames(
         )
     video = torch.stack([pictures[i] for i in order])
     return video if size is None else square(video, size)
+
+
+def whole_numbers(places: Sequence[int] | Tensor) -> list[int]:
+    """Places of frames as a list: some, and no marks of what to take."""
+    numbers = torch.as_tensor(places)
+    if not numbers.numel() or numbers.ndim != 1 or (
+        numbers.is_floating_point() or numbers.dtype == torch.bool
+    ):
+        raise ValueError(
+            f"places = {places}: give the numbers of some frames, such as "
+            "[0, 4, 9]"
+        )
+    return numbers.tolist()
 
 
 def count_frames(path: str | Path) -> int:
@@ -151,6 +127,8 @@ def square(
     video: Float[Tensor, "f c h w"], size: int
 ) -> Float[Tensor, "f c {size} {size}"]:
     """Shrink the shorter side to `size`, and cut the square in the middle."""
+    if size < 1:
+        raise ValueError(f"size = {size}: a frame has a pixel at the least")
     h, w = video.shape[2:]
     scale = size / min(h, w)
     h, w = max(size, round(h * scale)), max(size, round(w * scale))
@@ -165,8 +143,9 @@ class VideoFolder(Dataset):
     `listing` is a file such as UCF101's `trainlist01.txt`, whose lines
     begin with a path below `root`; without it all videos are taken. An
     item is (video [f 3 size size], label). With `draw` the frames are drawn
-    anew at each look. Raises `ValueError` for a folder without videos and
-    for listed files that are not there.
+    anew at each look; each worker of a `DataLoader` draws others, from the
+    seed that the loader gives it. Raises `ValueError` for a folder that is
+    not there or has no videos, and for listed files that are not there.
     """
 
     def __init__(
@@ -183,6 +162,8 @@ class VideoFolder(Dataset):
         self.root = Path(root)
         self.frames, self.size = frames, size
         self.how, self.stride, self.draw = how, stride, draw
+        if not self.root.is_dir():
+            raise ValueError(f"{self.root}: there is no such folder")
         found = sorted(
             path
             for path in self.root.glob("*/*")
@@ -198,6 +179,8 @@ class VideoFolder(Dataset):
 
     def listed(self, listing):
         """The videos that a list names, in its order."""
+        if not Path(listing).is_file():
+            raise ValueError(f"{listing}: there is no such file")
         lines = Path(listing).read_text().splitlines()
         paths = [self.root / line.split()[0] for line in lines if line.strip()]
         absent = [path for path in paths if not path.is_file()]
@@ -212,7 +195,9 @@ class VideoFolder(Dataset):
         return len(self.paths)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        path = self.paths[i]
+        path, worker = self.paths[i], get_worker_info()
+        if worker and self.draw and self.draw.initial_seed() != worker.seed:
+            self.draw = torch.Generator().manual_seed(worker.seed)
         places = frame_places(
             count_frames(path),
             self.frames,
@@ -224,7 +209,8 @@ class VideoFolder(Dataset):
         return video, self.classes.index(path.parent.name)
 
 
-def opened(path):
+@contextmanager
+def opened(path: str | Path) -> Iterator:
     """A video file, opened by PyAV."""
     try:
         import av
@@ -234,7 +220,16 @@ def opened(path):
         ) from None
     if not Path(path).is_file():
         raise ValueError(f"{path}: there is no such file")
-    return av.open(str(path))
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path}: has no frames, only sound")
+            yield container
+    except av.FFmpegError as error:
+        raise ValueError(
+            f"{path}: cannot be read as a video ({error}); encode it anew, "
+            "or take it away"
+        ) from error
 
 
 def check_length(total, frames, stride):

@@ -1,11 +1,18 @@
 """What the chapters on video do with all networks alike: draw clips and
 their flow, mirror them, learn, and count what is right for each kind."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW
@@ -14,12 +21,15 @@ from helpers.data import batches
 from helpers.data.scenes import ACTIONS, Rules, make_clips
 from helpers.training import (
     Batch,
+    History,
+    Loss,
     cosine_decay,
     fit,
     gradient_update,
     scheduled,
     warmup,
 )
+from helpers.video.optical_flow.checks import check_axes, check_numbers
 from helpers.video.optical_flow.clips import KINDS
 from helpers.video.optical_flow.flow import lucas_kanade
 
@@ -58,13 +68,6 @@ class Clips(NamedTuple):
     flow: Float[Tensor, "n l 2 h w"]
 
 
-class Truth(NamedTuple):
-    """The flow by geometry, and where the second frame shows its end."""
-
-    flow: Float[Tensor, "n l 2 h w"]
-    valid: Bool[Tensor, "n l h w"]
-
-
 def draw_clips(
     n: int,
     size: int,
@@ -96,18 +99,24 @@ def true_flow(
     seed: int,
     actions: Collection[str] = tuple(ACTIONS),
     rules: Rules = CALM,
-) -> Truth:
-    """That of the first `n` clips that `draw_clips` films of this seed."""
-    drawn = make_clips(
+) -> Float[Tensor, "n l 2 h w"]:
+    """The flow by geometry of the first `n` clips that `draw_clips` films
+    of this seed."""
+    return make_clips(
         n, size, frames, seed=seed, actions=actions, rules=rules, flow=True
-    )
-    return Truth(drawn.flow, drawn.valid)
+    ).flow
 
 
 def find_flow(
     videos: Float[Tensor, "n f c h w"], **options
 ) -> Float[Tensor, "n f-1 2 h w"]:
     """Lucas-Kanade from each frame to the next, 50 clips at a time."""
+    check_axes(videos, "n f c h w", "videos")
+    if videos.shape[1] < 2:
+        raise ValueError(
+            f"clips of {videos.shape[1]} frames: flow leads from one frame "
+            "to the next, so give 2 at the least"
+        )
     found = []
     for part in videos.split(50):
         first, second = (x.flatten(0, 1) for x in (part[:, :-1], part[:, 1:]))
@@ -127,7 +136,10 @@ def mirrored(
     What moves right moves left, and what is played backwards recedes
     where it approached. The flow of a clip played backwards is taken as
     the negative one of the clip, which misses by up to one displacement.
+    Raises `ValueError` for a mirror of another name.
     """
+    if mirror not in AXES:
+        raise ValueError(f"mirror = {mirror!r}: choose {', '.join(AXES)}")
     axis, names = AXES[mirror], list(ACTIONS)
     sign = flow.new_ones(2)
     if mirror != "upside down":
@@ -149,6 +161,7 @@ def centred(
     videos: Float[Tensor, "b f 3 h w"], flow: Tensor | None = None
 ) -> Float[Tensor, "b f 3 h w"]:
     """A clip without its mean colour, in units of its usual deviation."""
+    check_axes(videos, "b f 3 h w", "videos")
     return 5 * (videos - videos.mean((1, 3, 4), keepdim=True))
 
 
@@ -156,6 +169,7 @@ def middle(
     videos: Float[Tensor, "b f 3 h w"], flow: Tensor | None = None
 ) -> Float[Tensor, "b 3 h w"]:
     """The frame in the middle alone, without its mean colour."""
+    check_axes(videos, "b f 3 h w", "videos")
     half = videos.shape[1] // 2
     return centred(videos[:, half : half + 1])[:, 0]
 
@@ -182,45 +196,94 @@ def learn(
         seen = [videos.clone(), flow.clone(), labels.clone()]
         for mirror in AXES:
             turned = torch.rand(len(videos), generator=draw) < 0.5
-            turned = turned.to(labels.device)
+            turned = turned.nonzero()[:, 0].to(labels.device)
             new = mirrored(*(x[turned] for x in seen), mirror)
             for old, part in zip(seen, new):
                 old[turned] = part
         return F.cross_entropy(network(look(*seen[:2])), seen[2])
 
-    network = network.to(clips.labels.device).train()
-    optimizer = AdamW(network.parameters(), rate, weight_decay=0.01)
-    update = gradient_update(network, optimizer, loss)
-    rule = warmup(steps // 8, cosine_decay(steps - steps // 8))
-    stream = batches(
-        clips.videos,
-        clips.flow,
-        clips.labels,
-        batch_size=batch_size,
-        generator=draw,
-        drop_last=True,
-    )
-    fit(scheduled(update, optimizer, rule), stream, steps, progress=False)
+    options = dict(draw=draw, rate=rate, batch_size=batch_size)
+    train(network, clips, loss, steps, **options)
     return network.eval()
+
+
+def train(
+    network: nn.Module,
+    clips: Iterable[Tensor],
+    loss: Loss,
+    steps: int,
+    *,
+    draw: torch.Generator,
+    rate: float,
+    batch_size: int,
+    decay: bool = True,
+    **options,
+) -> History:
+    """The recipe of all networks for video: AdamW, shuffled batches.
+
+    The rate is warmed up over an eighth of the steps and, with `decay`,
+    goes down to zero along a cosine. `options` are those of `fit`.
+    """
+    clips = tuple(clips)
+    network.to(clips[0].device).train()
+    optimizer = AdamW(
+        network.parameters(), rate, weight_decay=0.01, fused=True
+    )
+    warm = max(steps // 8, 1)
+    later = cosine_decay(steps - warm) if decay else lambda step: 1.0
+    update = gradient_update(network, optimizer, loss)
+    update = scheduled(update, optimizer, warmup(warm, later))
+    stream = batches(
+        *clips, batch_size=batch_size, generator=draw, drop_last=True
+    )
+    return fit(update, stream, steps, progress=False, **options)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Have a network answer in evaluation, and each module go on as it was."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @torch.no_grad()
 def answer(
     network: nn.Module, look: Look, clips: Clips
 ) -> Float[Tensor, "n k"]:
-    """The scores of all clips, 50 at a time."""
+    """The scores of all clips in evaluation, 50 at a time.
+
+    Raises `ValueError` for scores that are no numbers.
+    """
     parts = zip(clips.videos.split(50), clips.flow.split(50))
-    return torch.cat([network(look(*part)) for part in parts])
+    with evaluating(network):
+        scores = torch.cat([network(look(*part)) for part in parts])
+    check_numbers(scores, "scores", "it has diverged: lower the rate")
+    return scores
 
 
 def by_kind(
     picked: Int[Tensor, " n"], labels: Int[Tensor, " n"]
 ) -> Mapping[str, float]:
-    """The share of right answers for each kind of action, and for all."""
+    """The share of right answers for each kind of action, and for all.
+
+    A kind of which there is no clip is left out. Raises `ValueError` for
+    more or fewer answers than labels, and for none.
+    """
+    if picked.shape != labels.shape or not len(labels):
+        raise ValueError(
+            f"{tuple(picked.shape)} answers, {tuple(labels.shape)} labels: "
+            "give one each, of one clip at the least"
+        )
     right = (picked == labels).double()
     kinds = [list(ACTIONS.values())[label] for label in labels.tolist()]
     shares = {"all": right.mean().item()}
     for kind in KINDS:
         mine = torch.tensor([kind == k for k in kinds], device=right.device)
-        shares[kind] = right[mine].mean().item()
+        if mine.any():
+            shares[kind] = right[mine].mean().item()
     return shares

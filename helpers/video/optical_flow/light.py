@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.video.optical_flow.checks import check_axes
+
 
 def flicker(
     videos: Float[Tensor, "b f c h w"],
@@ -27,6 +29,7 @@ def flicker(
             f"strength = {strength}: from 0 to 1/3, so that no light is "
             "negative"
         )
+    check_axes(videos, "b f c h w", "videos")
     b, f, _, h, w = videos.shape
     drawn = 2 * torch.rand(3, b, f, 1, 1, 1, generator=generator) - 1
     lamp, right, down = drawn.to(videos)
@@ -46,10 +49,21 @@ def even_light(
 
     Its distance from their mean, in units of their deviation (plus
     `least`), over a square of `window` pixels: another lamp leaves nearly
-    the same. Raises `ValueError` for an even window.
+    the same. Raises `ValueError` for an even window, for frames that are
+    smaller than half of it, and where `least` is not positive.
     """
-    if window < 3 or window % 2 == 0:
-        raise ValueError(f"window = {window}: an odd number from 3 on")
+    check_axes(videos, "b f c h w", "videos")
+    h, w = videos.shape[3:]
+    if window < 3 or window % 2 == 0 or window // 2 >= min(h, w):
+        raise ValueError(
+            f"window = {window}: an odd number from 3 on, below twice the "
+            f"side of frames of {h}x{w} pixels"
+        )
+    if not least > 0:
+        raise ValueError(
+            f"least = {least}: a positive number, for plain ground has no "
+            "deviation to divide by"
+        )
     grey = videos.mean(2, keepdim=True).flatten(0, 1)
 
     def around(x):
@@ -65,4 +79,5 @@ def stack_changes(
     videos: Float[Tensor, "b f c h w"],
 ) -> Float[Tensor, "b (f-1)*c h w"]:
     """Lay over each other how each frame differs from the one before."""
+    check_axes(videos, "b f c h w", "videos")
     return videos.diff(dim=1).flatten(1, 2)

@@ -12,8 +12,10 @@ from torch.optim import AdamW
 
 from helpers.data import batches
 from helpers.data.scenes import CLASSES, Rules, make_scenes
+from helpers.ledger import Figure, over_seeds
 from helpers.plotting import COLOURS, INK
 from helpers.training import fit, gradient_update
+from helpers.video.optical_flow.checks import check_axes
 from helpers.video.optical_flow.clips import KINDS
 from helpers.video.optical_flow.experiments import (
     CALM,
@@ -62,7 +64,7 @@ def learn_shapes(
     net = frame_net(len(CLASSES)).to(device)
     update = gradient_update(
         net,
-        AdamW(net.parameters(), 5e-3),
+        AdamW(net.parameters(), 5e-3, fused=True),
         lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
     )
     stream = batches(
@@ -76,14 +78,28 @@ def learn_shapes(
 
 
 def with_head_start(taught: nn.Sequential, classes: int) -> nn.Sequential:
-    """A `frame_net` that begins as `taught` in all but its last layer."""
+    """A `frame_net` that begins as `taught` in all but its last layer.
+
+    Raises `ValueError` for a network of other layers.
+    """
     net = frame_net(classes)
-    known = {
-        key: value.cpu()
-        for key, value in taught.state_dict().items()
-        if not key.startswith(f"{len(taught) - 1}.")
-    }
-    net.load_state_dict(net.state_dict() | known)
+    last = f"{len(net) - 1}."
+    mine, theirs = (
+        {
+            key: value.cpu()
+            for key, value in one.state_dict().items()
+            if not key.startswith(last)
+        }
+        for one in (net, taught)
+    )
+    if {k: v.shape for k, v in mine.items()} != {
+        k: v.shape for k, v in theirs.items()
+    }:
+        raise ValueError(
+            f"{type(taught).__name__} with {list(theirs)}: give a frame_net "
+            "of 3 channels"
+        )
+    net.load_state_dict(net.state_dict() | theirs)
     return net
 
 
@@ -100,6 +116,7 @@ class FrameMean(nn.Module):
     def forward(
         self, videos: Float[Tensor, "b f c h w"]
     ) -> Float[Tensor, "b k"]:
+        check_axes(videos, "b f c h w", "videos")
         b, f = videos.shape[:2]
         if self.training:
             drawn = torch.randint(f, (b,), device=videos.device)
@@ -107,6 +124,11 @@ class FrameMean(nn.Module):
             return self.network(videos[numbers, drawn])
         scores = self.network(videos.flatten(0, 1))
         return scores.unflatten(0, (b, f)).mean(1)
+
+
+def spread(values: Sequence[float]) -> Figure | float:
+    """Mean and range over seeds, or the one number that there is."""
+    return over_seeds(values) if len(values) > 1 else values[0]
 
 
 class Trials:
@@ -136,20 +158,31 @@ class Trials:
         self.scores[name, run] = answer(net, look, self.test)
 
     def right(self, name: str, kind: str = "all") -> list[float]:
-        """The share of right answers on one kind, for each run in turn."""
-        return [
-            by_kind(scores.argmax(1), self.test.labels)[kind]
+        """The share of right answers on one kind, for each run in turn.
+
+        Raises `ValueError` for a network that has not learned, and for a
+        kind of which the test has no clip.
+        """
+        shares = [
+            by_kind(scores.argmax(1), self.test.labels)
             for (other, _), scores in self.scores.items()
             if other == name
         ]
+        if not shares or kind not in shares[0]:
+            known = dict.fromkeys(other for other, _ in self.scores)
+            raise ValueError(
+                f"{name!r}, {kind!r}: choose a network of {list(known)}, and "
+                f"a kind of {list(shares[0]) if shares else [*KINDS, 'all']}"
+            )
+        return [share[kind] for share in shares]
 
     def table(self, names: Sequence[str]) -> list[list[str]]:
-        """A row for each network, for `helpers.notebook.table`: its mean
-        share of right answers by kind and on all, to one decimal."""
+        """A row for each network, for `helpers.notebook.table`: its share
+        of right answers by kind and on all, mean and range over seeds."""
         rows = []
         for name in names:
             runs = [self.right(name, kind) for kind in (*KINDS, "all")]
-            rows.append([name, *(f"{sum(r) / len(r):.1f}" for r in runs)])
+            rows.append([name, *map(spread, runs)])
         return rows
 
     def bars(self, names: Sequence[str], chance: float) -> None:

@@ -5,12 +5,14 @@ Any network for images serves; the second has 2L channels of flow."""
 
 import copy
 from collections.abc import Mapping, Sequence
+from math import inf
 
 import torch
 from jaxtyping import Float, Int
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
+from helpers.video.optical_flow.checks import check_axes, check_numbers
 from helpers.video.optical_flow.flow import warp
 
 
@@ -23,6 +25,7 @@ def stack_flow(
     channel 2k + 1 how far down. They are stacked, not summed: a sum would
     forget the order.
     """
+    check_axes(flow, "b l 2 h w", "flow")
     return flow.flatten(1, 2)
 
 
@@ -34,6 +37,7 @@ def stack_trajectories(
     p(1) is the pixel, p(k) = p(k - 1) + flow(k - 1) at p(k - 1), between
     pixels bilinear; a way that leaves the frame stays at its border.
     """
+    check_axes(flow, "b l 2 h w", "flow")
     way = torch.zeros_like(flow[:, 0])  # p(k) - p(1)
     stacked = []
     for field in flow.unbind(1):
@@ -47,6 +51,7 @@ def subtract_mean(
     flow: Float[Tensor, "b l 2 h w"],
 ) -> Float[Tensor, "b l 2 h w"]:
     """Take the mean vector from each field: most of what a camera adds."""
+    check_axes(flow, "b l 2 h w", "flow")
     return flow - flow.mean((3, 4), keepdim=True)
 
 
@@ -57,6 +62,7 @@ def cross_modality(
 
     After Wang et al. 2015 (arXiv:1507.02159), section 3.2.
     """
+    check_axes(weight, "o c h w", "filters")
     return weight.mean(1, keepdim=True).repeat(1, channels, 1, 1)
 
 
@@ -64,7 +70,8 @@ def temporal_network(network: nn.Module, channels: int) -> nn.Module:
     """Copy an image net, its first convolution made for `channels` of flow.
 
     All other weights are the image net's. Raises `ValueError` for a
-    network without convolutions and a first one with groups.
+    network without convolutions, and for a first one with groups, or of a
+    kind that does more than convolve.
     """
     network = copy.deepcopy(network)
     for layer in network.modules():
@@ -78,6 +85,11 @@ def temporal_network(network: nn.Module, channels: int) -> nn.Module:
         raise ValueError(
             f"channels = {channels}, {layer.groups} groups: at least one "
             "channel, and a first convolution in one group"
+        )
+    if type(layer) is not nn.Conv2d:
+        raise ValueError(
+            f"{type(layer).__name__} comes first: only a plain nn.Conv2d "
+            "can be widened by the mean of its filters"
         )
     with torch.no_grad():
         weight = cross_modality(layer.weight, channels)
@@ -110,22 +122,37 @@ Scores = Mapping[str, Tensor] | Sequence[Tensor]
 def fuse_average(
     scores: Scores, weights: Sequence[float] | None = None
 ) -> Float[Tensor, "b k"]:
-    """The mean of the streams' probabilities, as it is or weighed."""
-    chances = stacked(scores).softmax(2)  # [streams b k]
+    """The mean of the streams' probabilities, as it is or weighed.
+
+    Streams of weight 0 are left out. Raises `ValueError` for scores that
+    are no numbers or do not fit each other, and for weights that are
+    negative, all 0 or not as many as the streams.
+    """
+    streams = listed(scores)
     if weights is None:
-        return chances.mean(0)
-    share = chances.new_tensor(weights)
-    if len(share) != len(chances) or share.sum() <= 0:
+        weights = [1.0] * len(streams)
+    shares = [float(weight) for weight in weights]
+    total = sum(shares)
+    known = all(0 <= share < inf for share in shares) and total > 0
+    if len(shares) != len(streams) or not known:
         raise ValueError(
-            f"weights = {list(weights)} for {len(chances)} streams: give "
-            "one each, with a positive sum"
+            f"weights = {shares} for {len(streams)} streams: give one each, "
+            "none negative, with a positive sum"
         )
-    return torch.tensordot(share / share.sum(), chances, 1)
+    kept = [(s, w) for s, w in zip(streams, shares) if w]
+    chances = probabilities([s for s, _ in kept])
+    share = chances.new_tensor([w / total for _, w in kept])
+    return torch.tensordot(share, chances, 1)
 
 
 def svm_features(scores: Scores) -> Float[Tensor, "b d"]:
-    """The probabilities of all streams, each of length 1, in one row."""
-    chances = stacked(scores).softmax(2)
+    """The probabilities of all streams, each of length 1, in one row.
+
+    Named streams in the order of their names.
+    """
+    if isinstance(scores, Mapping):
+        scores = [scores[name] for name in sorted(scores)]
+    chances = probabilities(listed(scores))
     unit = nn.functional.normalize(chances, dim=2)
     return unit.transpose(0, 1).flatten(1)
 
@@ -136,27 +163,63 @@ def fit_svm(
     """Learn the fusion: a linear SVM a class on `svm_features`.
 
     On clips that the streams were not trained on; on those they were,
-    they look better than they are.
+    they look better than they are. Raises `ValueError` for more or fewer
+    labels than clips.
     """
+    rows = svm_features(scores)
+    if labels.shape != rows.shape[:1]:
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} for {len(rows)} clips: "
+            "give one each"
+        )
     svm = LinearSVC(C=c, random_state=0)
-    return svm.fit(svm_features(scores).cpu().numpy(), labels.cpu().numpy())
+    svm.fit(rows.cpu().numpy(), labels.cpu().numpy())
+    svm.streams_ = stream_names(scores)
+    return svm
 
 
 def fuse_svm(svm: LinearSVC, scores: Scores) -> Int[Tensor, " b"]:
-    """The classes that the SVM picks."""
-    rows = svm_features(scores)
+    """The classes that the SVM picks, from the streams it was fitted on.
+
+    Raises `ValueError` for other streams, and other numbers of classes.
+    """
+    rows, names = svm_features(scores), stream_names(scores)
+    if names != svm.streams_ or rows.shape[1] != svm.n_features_in_:
+        raise ValueError(
+            f"streams {names} with {rows.shape[1]} scores a clip for an SVM "
+            f"of {svm.streams_} with {svm.n_features_in_}: give those that "
+            "it was fitted on"
+        )
     return torch.from_numpy(svm.predict(rows.cpu().numpy())).to(rows.device)
 
 
-def stacked(scores):
-    """Scores of all streams, [streams b k]."""
-    scores = list(scores.values() if isinstance(scores, Mapping) else scores)
-    if not scores or len({tuple(s.shape) for s in scores}) > 1:
+def stream_names(scores: Scores) -> list[str]:
+    """The names of the streams, or their numbers."""
+    if isinstance(scores, Mapping):
+        return sorted(scores)
+    return [str(i) for i in range(len(scores))]
+
+
+def listed(scores: Scores) -> list[Tensor]:
+    """The scores of each stream [b k], of the same clips and classes."""
+    streams = list(
+        scores.values() if isinstance(scores, Mapping) else scores
+    )
+    shapes = [tuple(s.shape) for s in streams]
+    if not streams or len(set(shapes)) > 1 or len(shapes[0]) != 2:
         raise ValueError(
-            f"scores of shapes {[tuple(s.shape) for s in scores]}: all "
-            "streams tell the same clips into the same classes"
+            f"scores of shapes {shapes}: all streams tell the same clips "
+            "into the same classes, [b k] each"
         )
-    return torch.stack(scores).detach()
+    return streams
+
+
+def probabilities(streams: list[Tensor]) -> Float[Tensor, "streams b k"]:
+    """Those of all streams; a stream whose scores are no numbers has none."""
+    chances = torch.stack(streams).detach().softmax(2)
+    remedy = "a stream has diverged: leave it out, or give it weight 0"
+    check_numbers(chances, "probabilities of scores", remedy)
+    return chances
 
 
 def cnn_m_2048(
@@ -198,10 +261,3 @@ def frame_net_small(*, channels: int = 3, classes: int = 14) -> nn.Sequential:
         channels = width
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, classes)]
     return nn.Sequential(*layers, *head)
-
-
-def two_stream_small(*, length: int = 8, classes: int = 14) -> Streams:
-    """A spatial net, and a temporal net on `length` flow fields."""
-    spatial = frame_net_small(classes=classes)
-    temporal = frame_net_small(channels=2 * length, classes=classes)
-    return Streams(spatial=spatial, temporal=temporal)

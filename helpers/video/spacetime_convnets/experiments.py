@@ -6,18 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW
 
-from helpers.data import batches
-from helpers.training import (
-    Batch,
-    History,
-    cosine_decay,
-    fit,
-    gradient_update,
-    scheduled,
-    warmup,
-)
+from helpers.training import Batch, History
+from helpers.video.optical_flow.checks import check_axes, check_numbers
+from helpers.video.optical_flow.experiments import evaluating
+from helpers.video.optical_flow.experiments import train as recipe
 from helpers.video.spacetime_convnets.trips import (
     WAYS,
     Trips,
@@ -60,6 +53,7 @@ def steadied(
     The mean of all frames would tell a pathway that sees few of them
     what the others show.
     """
+    check_axes(videos, "b f 3 h w", "videos")
     return 5 * (videos - videos[:, :1].mean((3, 4), keepdim=True))
 
 
@@ -71,12 +65,15 @@ def share(right):
 def pick(
     network: nn.Module, videos: Float[Tensor, "n f 3 h w"]
 ) -> Int[Tensor, " n"]:
-    """The class that a network gives the highest score, 50 at a time."""
-    training = network.training
-    network.eval()
-    scores = [network(steadied(part)) for part in videos.split(50)]
-    network.train(training)
-    return torch.cat(scores).argmax(1)
+    """The class that a network gives the highest score, 50 at a time.
+
+    Raises `ValueError` for scores that are no numbers.
+    """
+    with evaluating(network):
+        parts = [network(steadied(part)) for part in videos.split(50)]
+    scores = torch.cat(parts)
+    check_numbers(scores, "scores", "it has diverged: lower the rate")
+    return scores.argmax(1)
 
 
 def learn_trips(
@@ -105,22 +102,17 @@ def learn_trips(
         trips = mirrored_trips(Trips(*batch), draw)
         return F.cross_entropy(network(steadied(trips.videos)), label(trips))
 
-    network = network.to(train.way.device).train()
-    optimizer = AdamW(network.parameters(), rate, weight_decay=0.01)
-    update = gradient_update(network, optimizer, loss)
-    warm = max(steps // 8, 1)
-    later = cosine_decay(steps - warm) if decay else lambda step: 1.0
-    rule = warmup(warm, later)
-    stream = batches(
-        *train, batch_size=batch_size, generator=draw, drop_last=True
-    )
-    history = fit(
-        scheduled(update, optimizer, rule),
-        stream,
+    history = recipe(
+        network,
+        train,
+        loss,
         steps,
+        draw=draw,
+        rate=rate,
+        batch_size=batch_size,
+        decay=decay,
         evaluate={"test": lambda: judge(pick(network, test.videos), test)},
         every=every,
-        progress=False,
     )
     network.eval()
     return history

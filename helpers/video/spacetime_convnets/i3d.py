@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.convnets.architectures.googlenet import MODULES, GoogLeNet
+from helpers.video.optical_flow.checks import check_axes
 from helpers.video.optical_flow.trials import frame_net
 from helpers.video.spacetime_convnets.inflate import (
     FramesFirst,
@@ -110,8 +111,9 @@ class InceptionI3d(nn.Module):
     last two pools halve it: 64 frames become 8. Scores are those of each
     two neighbouring steps, averaged. `time=False` builds the image net
     that it is inflated from, for single frames, under the same names. 2
-    channels take optical flow. Raises `ValueError` for clips below
-    9 frames, of which a single step of time would be left.
+    channels take optical flow. Raises `ValueError` for clips of other
+    axes or channels, and below 9 frames, of which a single step of time
+    would be left.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class InceptionI3d(nn.Module):
         time: bool = True,
     ) -> None:
         super().__init__()
-        self.time = time
+        self.time, self.channels = time, channels
 
         def layer(kind, *widths, size, stride=1, along=True):
             kernel = (size if time and along else 1, size, size)
@@ -178,15 +180,24 @@ def bootstrap(video: InceptionI3d, image: InceptionI3d) -> InceptionI3d:
     """Start `video`, in place, from `image`, built with `time=False`.
 
     Filters are repeated along time and divided; norms are copied. The
-    last layer is left as it is where the classes differ.
+    last layer is left as it is where the classes differ. Raises
+    `ValueError`, before anything is copied, for an `image` that spans time
+    and for other channels.
     """
+    if image.time or image.channels != video.channels:
+        raise ValueError(
+            f"image with time={image.time}, {image.channels} channels, for "
+            f"a video network of {video.channels}: build it with time=False "
+            "and as many channels"
+        )
     target = video.state_dict()
     for key, value in image.state_dict().items():
         mine = target[key]
-        if value.ndim == 5 and value.shape[0] == mine.shape[0]:
+        if key.startswith("logits.") and len(value) != len(mine):
+            continue
+        if value.ndim == 5:
             value = inflate_weight(value[:, :, 0], mine.shape[2])
-        if value.shape == mine.shape:
-            mine.copy_(value)
+        mine.copy_(value)
     return video
 
 
@@ -194,8 +205,18 @@ def from_googlenet(network: GoogLeNet) -> dict[str, Tensor]:
     """The state of a GoogLeNet with batch norms under I3D's names.
 
     For `InceptionI3d(time=False)` of as many classes. The layers are the
-    same; the padding is not, so answers differ a little.
+    same; the padding is not, so answers differ a little. With its
+    `transform_input` it wants other images, which this does not take over.
+    Raises `ValueError` for a GoogLeNet without batch norms, or with the
+    paper's filters of 5 pixels, where I3D has 3.
     """
+    wide = network.inception3a.branch3[1].conv.kernel_size[0]
+    if not hasattr(network.conv1, "bn") or wide != 3:
+        raise ValueError(
+            f"GoogLeNet with filters of {wide} pixels in the third branch"
+            f"{'' if hasattr(network.conv1, 'bn') else ', without norms'}: "
+            "give one with norms and 3 pixels, as torchvision's"
+        )
     places = {"conv1": "Conv3d_1a_7x7", "conv2": "Conv3d_2b_1x1"}
     places |= {"conv3": "Conv3d_2c_3x3", "fc": "logits"}
     branches = {"branch1": "b0", "branch2.0": "b1a", "branch2.1": "b1b"}
@@ -221,6 +242,7 @@ def from_googlenet(network: GoogLeNet) -> dict[str, Tensor]:
 
 def check_frames(videos, network):
     """Refuse clips that the strides in time would use up."""
+    check_axes(videos, f"b f {network.channels} h w", "videos")
     if network.time and videos.shape[1] < SHORTEST:
         raise ValueError(
             f"clips of {videos.shape[1]} frames: three strides of 2 in time "
@@ -250,7 +272,8 @@ def i3d_small(
 
     As in the large one its first convolution halves time and its first
     two pools leave time alone. `image` is a `frame_net` to begin from,
-    head and all; without one it starts from scratch.
+    head and all; without one it starts from scratch. Ready to learn.
     """
     image = frame_net(classes) if image is None else image
-    return FramesFirst(inflate(image.train(), still=("7", "11"), ends=ends))
+    video = inflate(image, still=("7", "11"), ends=ends)
+    return FramesFirst(video).train()

@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import is_parametrized
 
 from helpers.convnets.architectures.resnet import PaddedShortcut
+from helpers.video.optical_flow.checks import check_axes
 
 ENDS = ("zeros", "repeat")
 
@@ -22,7 +24,13 @@ ENDS = ("zeros", "repeat")
 def inflate_weight(
     weight: Float[Tensor, "o c h w"], frames: int
 ) -> Float[Tensor, "o c t h w"]:
-    """Repeat a filter along time and divide by the number of copies."""
+    """Repeat a filter along time and divide by the number of copies.
+
+    Raises `ValueError` for filters with other axes and below 1 frame.
+    """
+    check_axes(weight, "o c h w", "filters")
+    if frames < 1:
+        raise ValueError(f"frames = {frames}: a filter spans 1 at least")
     return weight[:, :, None].repeat(1, 1, frames, 1, 1) / frames
 
 
@@ -52,12 +60,29 @@ class Conv3d(nn.Conv3d):
 
 
 class MaxPool3d(nn.MaxPool3d):
-    """A pool that repeats the ends: the largest is the same as without."""
+    """A pool that repeats the ends: the largest is the same as without.
+
+    `ceil_mode` rounds the image's sides alone.
+    """
 
     def forward(
         self, x: Float[Tensor, "b c f h w"]
     ) -> Float[Tensor, "b c t p q"]:
-        return super().forward(pad_time(x, self.kernel_size[0], "repeat"))
+        frames = -(-x.shape[2] // self.stride[0])
+        pooled = super().forward(pad_time(x, self.kernel_size[0], "repeat"))
+        return pooled[:, :, :frames]
+
+
+class AvgPool3d(nn.AvgPool3d):
+    """A pool that repeats the last frame where the stride leaves a rest."""
+
+    def forward(
+        self, x: Float[Tensor, "b c f h w"]
+    ) -> Float[Tensor, "b c t p q"]:
+        more = -x.shape[2] % self.stride[0]
+        if more:
+            x = torch.cat([x, x[:, :, -1:].expand(-1, -1, more, -1, -1)], 2)
+        return super().forward(x)
 
 
 class Time:
@@ -93,8 +118,9 @@ def inflate(
     repeats the first and last frame, which keeps a still video's answer
     exact everywhere. Names in the state dict stay. Average pools span time
     only where they step. Raises `ValueError` for layers that have no form
-    in three dimensions, for a `forward` that calls such as `F.max_pool2d`,
-    for unknown names, and for `frames` below 1.
+    in three dimensions, for layers with hooks or parametrisations, for
+    methods that call such as `F.max_pool2d` or take a mean over axes 2 and
+    3, for unknown names, and for `frames` below 1.
     """
     if frames is not None and frames < 1:
         raise ValueError(f"frames = {frames}: a filter spans 1 at least")
@@ -127,6 +153,9 @@ FLAT = (  # layers that know two axes and have no rule here
     nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd,
     nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.pooling._LPPoolNd,
+    nn.FractionalMaxPool2d,
+    nn.MaxUnpool2d,
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
     nn.modules.padding.ZeroPad2d,
@@ -136,7 +165,10 @@ FLAT = (  # layers that know two axes and have no rule here
     nn.Fold,
     nn.Unfold,
     nn.PixelShuffle,
+    nn.PixelUnshuffle,
+    nn.Softmax2d,
 )
+HAND = ((2, 3), (-2, -1), (-1, -2))  # height and width of an image
 
 
 @singledispatch
@@ -179,6 +211,7 @@ def _(layer: nn.Conv2d, time: Time) -> nn.Module:
 
 @inflated.register
 def _(layer: nn.MaxPool2d, time: Time) -> nn.Module:
+    refuse_indices(layer)
     kernel, stride, padding, dilation = map(
         pair,
         (layer.kernel_size, layer.stride, layer.padding, layer.dilation),
@@ -196,7 +229,7 @@ def _(layer: nn.MaxPool2d, time: Time) -> nn.Module:
 def _(layer: nn.AvgPool2d, time: Time) -> nn.Module:
     kernel, stride = pair(layer.kernel_size), pair(layer.stride)
     step = time.stride(stride[0])
-    return nn.AvgPool3d(
+    return AvgPool3d(
         (step, *kernel),
         (step, *stride),
         (0, *pair(layer.padding)),
@@ -213,7 +246,29 @@ def _(layer: nn.AdaptiveAvgPool2d, time: Time) -> nn.Module:
 
 @inflated.register
 def _(layer: nn.AdaptiveMaxPool2d, time: Time) -> nn.Module:
+    refuse_indices(layer)
     return nn.AdaptiveMaxPool3d((1, *pair(layer.output_size)))
+
+
+def refuse_indices(layer):
+    """Places in an image are none in a video."""
+    if layer.return_indices:
+        raise ValueError(
+            f"{type(layer).__name__} with return_indices: a video has other "
+            "places; inflate it without"
+        )
+
+
+@inflated.register
+def _(layer: nn.Flatten, time: Time) -> nn.Module:
+    return FlattenImage(layer.start_dim, layer.end_dim)
+
+
+class FlattenImage(nn.Flatten):
+    """Take the mean over time of maps, then flatten as the image net did."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mean(2) if x.ndim == 5 else x)
 
 
 @inflated.register
@@ -270,26 +325,53 @@ class FramesFirst(nn.Module):
     def forward(
         self, videos: Float[Tensor, "b f c h w"]
     ) -> Float[Tensor, "b k"]:
+        check_axes(videos, "b f c h w", "videos")
         return self.network(videos.transpose(1, 2))
 
 
 def check_calls(network):
-    """Refuse a module whose methods call functions of two axes by hand."""
-    for kind in {type(m) for m in network.modules()}:
-        if kind.__module__.startswith("torch."):
+    """Refuse modules whose methods treat an image's two axes by hand."""
+    for kind in {base for m in network.modules() for base in type(m).__mro__}:
+        if kind.__module__.startswith(("torch.", "builtins")):
             continue
         for method in vars(kind).values():
             code = getattr(inspect.unwrap(method), "__code__", None)
-            for name in code.co_names if code else ():
-                if name.endswith("2d") and hasattr(F, name):
-                    raise ValueError(
-                        f"{kind.__name__} calls F.{name}, which cannot be "
-                        "inflated: write it as a layer"
-                    )
+            for part in nested(code) if code else ():
+                for name in part.co_names:
+                    if name.endswith("2d") and hasattr(F, name):
+                        raise ValueError(
+                            f"{kind.__name__} calls F.{name}, which cannot "
+                            "be inflated: write it as a layer"
+                        )
+                for axes in HAND:
+                    if axes in part.co_consts:
+                        raise ValueError(
+                            f"{kind.__name__} works on the axes {axes}, "
+                            "which are others in a video: write it as a "
+                            "layer, such as nn.AdaptiveAvgPool2d"
+                        )
+
+
+def nested(code):
+    """The code of a method and of the functions within it."""
+    yield code
+    for part in code.co_consts:
+        if inspect.iscode(part):
+            yield from nested(part)
 
 
 def check_forward(layer):
-    """Refuse a convolution, pool or norm whose `forward` is its own."""
+    """Refuse a layer whose `forward` is its own, or is hooked into.
+
+    What hooks and parametrisations do to it would be lost in the copy.
+    """
+    known = tuple(kind for kind in inflated.registry if kind is not object)
+    hooked = layer._forward_hooks or layer._forward_pre_hooks
+    if isinstance(layer, known) and (hooked or is_parametrized(layer)):
+        raise ValueError(
+            f"{type(layer).__name__} has hooks or parametrisations, such as "
+            "spectral_norm's: remove them before"
+        )
     for kind in type(layer).__mro__:
         if kind in inflated.registry and kind is not object:
             ours = inspect.unwrap(type(layer).forward)

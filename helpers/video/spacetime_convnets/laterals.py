@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from helpers.video.optical_flow.checks import check_axes
+
 LATERALS = ("convolution", "time-to-channel", "sampling")
 
 
@@ -16,9 +18,10 @@ def pathways(
     """The frames of the slow pathway, every `alpha`-th or so, and all.
 
     The slow ones are spread from the first frame to the last, as the
-    published weights expect. Raises `ValueError` for a number of frames
-    that `alpha` does not divide.
+    published weights expect. Raises `ValueError` for other axes, and for a
+    number of frames that `alpha` does not divide.
     """
+    check_axes(videos, "b f c h w", "videos")
     fast = videos.transpose(1, 2)
     places = slow_places(videos.shape[1], alpha).to(videos.device)
     return fast[:, :, places], fast
@@ -39,7 +42,9 @@ class Lateral(nn.Module):
 
     "time-to-channel" packs `alpha` frames into the channels of one;
     "sampling" takes every `alpha`-th frame; "convolution" looks `kernel`
-    frames wide in steps of `alpha` and doubles the channels.
+    frames wide in steps of `alpha` and doubles the channels. Raises
+    `ValueError` for other kinds, and for an even `kernel`, which would
+    leave a frame too many.
     """
 
     def __init__(
@@ -49,6 +54,11 @@ class Lateral(nn.Module):
         if kind not in LATERALS:
             raise ValueError(
                 f"lateral = {kind!r}: choose {', '.join(LATERALS)}"
+            )
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(
+                f"kernel = {kernel}: an odd number of frames, which has one "
+                "in the middle"
             )
         self.kind, self.alpha = kind, alpha
         factor = {"convolution": 2, "time-to-channel": alpha, "sampling": 1}

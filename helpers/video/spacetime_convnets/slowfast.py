@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from helpers.video.optical_flow.checks import check_axes
 from helpers.video.spacetime_convnets.laterals import Lateral, pathways
 
 
@@ -158,10 +159,12 @@ class SlowFast(nn.Module):
     channels are `1 / beta` times those of the slow one, whose first width
     is `width`. No layer strides in time. `lateral` is one of `LATERALS`,
     or None: then they meet in the last layer alone; `kernel` the frames
-    that its convolution sees: 7 in the published R50, 5 in the paper. The slow pathway convolves in time in the stages from
-    `late` on only. `slow=False` or `fast=False` builds the other alone.
-    The mean over time and image is taken whole; pytorchvideo's head slides
-    a window of 7x7, which is the same at 224 pixels.
+    that its convolution sees: 7 in the published R50, 5 in the paper. The
+    slow pathway convolves in time in the stages from `late` on only.
+    `slow=False` or `fast=False` builds the other alone. The mean over time
+    and image is taken whole; pytorchvideo's head slides a window of 7x7,
+    which is the same at 224 pixels. Raises `ValueError` for pathways that
+    do not fit, and for clips of other axes, channels or frames.
     """
 
     def __init__(
@@ -183,7 +186,9 @@ class SlowFast(nn.Module):
     ) -> None:
         super().__init__()
         check_pathways(width, beta, slow, fast)
-        self.alpha = alpha
+        if lateral is not None:  # refused here, if a pathway is missing too
+            Lateral(1, kind=lateral, alpha=alpha, kernel=kernel)
+        self.alpha, self.channels = alpha, channels
         thin, told = width // beta, 0
 
         def joint(outputs):
@@ -233,6 +238,7 @@ class SlowFast(nn.Module):
         self, videos: Float[Tensor, "b f c h w"]
     ) -> dict[str, Float[Tensor, "b _ _ _ _"]]:
         """The last maps of the slow pathway, "0", and of the fast, "1"."""
+        check_axes(videos, f"b f {self.channels} h w", "videos")
         paths = dict(zip("01", pathways(videos, self.alpha)))
         for level in self.blocks[:-2]:
             paths = level(paths)

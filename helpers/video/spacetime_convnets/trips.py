@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from helpers.data.scenes import Rules, Scene, render, sample_scene
+from helpers.video.optical_flow.checks import check_axes
 from helpers.video.optical_flow.experiments import CALM
 from helpers.video.spacetime_convnets.laterals import slow_places
 
@@ -53,7 +54,8 @@ def make_trips(
     Ways, lengths and shapes take turns, so that all are as frequent.
     Each clip has a scene of its own; with `twins` each scene is filmed
     with all ways and lengths. Raises `ValueError` where no frame lies
-    between two slow ones, for unknown lengths, and for `far` in disorder.
+    between two slow ones, for unknown lengths, for `far` in disorder, for
+    a single frame, and for twins of which the last scene would lack some.
     """
     unknown = set(lengths) - set(LENGTHS)
     if unknown or not lengths:
@@ -64,7 +66,14 @@ def make_trips(
         raise ValueError(f"n = {n}: film one clip at least")
     if not 0 <= far[0] <= far[1]:
         raise ValueError(f"far = {far}: give the least, then the most")
+    if frames < 2:
+        raise ValueError(f"frames = {frames}: a trip takes 2 at the least")
     plans = [(length, way) for length in lengths for way in WAYS]
+    if twins and n % len(plans):
+        raise ValueError(
+            f"n = {n} with twins: a multiple of {len(plans)} films each "
+            "scene with all ways and lengths"
+        )
     videos, labels = [], []
     for i in range(n):
         turn, (length, way) = i // len(plans), plans[i % len(plans)]
@@ -126,11 +135,13 @@ def mirrored_trips(trips: Trips, draw: torch.Generator) -> Trips:
 
     The mirrors are drawn for each clip; what went left goes right.
     """
+    check_axes(trips.videos, "n f 3 h w", "videos")
     videos, way = trips.videos.clone(), trips.way.clone()
     for axis, pair in ((4, (0, 1)), (3, (2, 3))):
         turned = torch.rand(len(videos), generator=draw) < 0.5
+        places = turned.nonzero()[:, 0].to(way.device)
         turned = turned.to(way.device)
-        videos[turned] = videos[turned].flip(axis)
+        videos[places] = videos[places].flip(axis)
         swap = turned & ((way == pair[0]) | (way == pair[1]))
         way = torch.where(swap, sum(pair) - way, way)
     return trips._replace(videos=videos, way=way)

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from helpers.convnets.output_size import multiply_adds
+from helpers.video.optical_flow.checks import check_axes, check_numbers
 from helpers.video.video_transformers.plans import Plan
 from helpers.video.video_transformers.timesformer import (
     TimeSformer,
@@ -16,6 +17,7 @@ from helpers.video.video_transformers.timesformer import (
 
 def unit(videos: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
     """Each clip in units of its own standard deviation."""
+    check_axes(videos, "b f c h w", "videos")
     scale = videos.std((1, 2, 3, 4), keepdim=True)
     return videos / scale.clamp(min=1e-3)
 
@@ -27,6 +29,7 @@ def changes(
 
     What rests is gone, and dark and bright clips are alike.
     """
+    check_axes(videos, "b f c h w", "videos")
     return unit(videos.diff(dim=1))
 
 
@@ -34,6 +37,7 @@ def pixels(
     videos: Float[Tensor, "b f c h w"], flow: Tensor | None = None
 ) -> Float[Tensor, "b f-1 c h w"]:
     """All frames but the last, without mean colour, in the same unit."""
+    check_axes(videos, "b f c h w", "videos")
     return unit(videos - videos.mean((1, 3, 4), keepdim=True))[:, :-1]
 
 
@@ -108,8 +112,15 @@ def attention_on(
     """The share of attention on what moves, over its share of the area.
 
     Within a patch attention is even. 1 for eyes that wander at random.
-    Raises `ValueError` where nothing moves.
+    Raises `ValueError` where nothing moves, for maps of other patches, and
+    for such as are no numbers.
     """
+    if maps.shape[:1] + maps.shape[2:] != shares.shape:
+        raise ValueError(
+            f"maps of shape {tuple(maps.shape)}, shares of "
+            f"{tuple(shares.shape)}: give [b heads t p q] and [b t p q]"
+        )
+    check_numbers(maps, "maps", "the network has diverged")
     area = shares.mean().item()
     if area == 0:
         raise ValueError("shares are all 0: give clips in which things move")

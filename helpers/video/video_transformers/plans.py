@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -72,15 +72,15 @@ GROUPED = "(b T u H i W j) (t h w) d"
 
 
 def group(
-    x: Float[Tensor, "b f h w d"], step: Step
-) -> Float[Tensor, "groups n d"]:
+    x: Shaped[Tensor, "b f h w d"], step: Step
+) -> Shaped[Tensor, "groups n d"]:
     """Put those that look at each other into one row."""
     return rearrange(x, f"{OPEN} -> {GROUPED}", **names(step, x.shape[1:4]))
 
 
 def ungroup(
-    rows: Float[Tensor, "groups n d"], step: Step, sizes: tuple[int, int, int]
-) -> Float[Tensor, "b f h w d"]:
+    rows: Shaped[Tensor, "groups n d"], step: Step, sizes: tuple[int, int, int]
+) -> Shaped[Tensor, "b f h w d"]:
     """Undo `group`."""
     return rearrange(rows, f"{GROUPED} -> {OPEN}", **names(step, sizes))
 
@@ -104,8 +104,13 @@ def comparisons(plan: str | Plan, frames: int, side: int) -> int:
 def neighbourhood(
     plan: str | Plan, at: tuple[int, int, int], sizes: tuple[int, int, int]
 ) -> Float[Tensor, "steps f h w"]:
-    """1 where the patch at (t, h, w) looks in each step, 0 elsewhere."""
-    grid = torch.arange(prod(sizes)).view(1, *sizes, 1).float()
+    """1 where the patch at (t, h, w) looks in each step, 0 elsewhere.
+
+    Raises `ValueError` for a place outside `sizes`.
+    """
+    if not all(0 <= i < n for i, n in zip(at, sizes, strict=True)):
+        raise ValueError(f"at = {at}: a place among {sizes} patches")
+    grid = torch.arange(prod(sizes)).view(1, *sizes, 1)
     me = grid[0, at[0], at[1], at[2], 0]
     seen = []
     for step in chosen(plan):
@@ -137,13 +142,30 @@ def reach(
 def chosen(plan):
     """The plan of a name."""
     if not isinstance(plan, str):
+        if isinstance(plan, Step) or not all(
+            isinstance(step, Step) for step in plan
+        ):
+            raise ValueError(f"plan = {plan}: give a list of Step(...)")
         plan = tuple(plan)
         wrong = [s for s in plan if not s.axes or set(s.axes) - set("thw")]
         if not plan or wrong:
             raise ValueError(
                 f"plan = {plan}: at least one step, along some of t, h and w"
             )
+        for step in plan:
+            check_step(step)
         return plan
     if plan not in PLANS:
         raise ValueError(f"plan = {plan!r}: choose {', '.join(PLANS)}")
     return PLANS[plan]
+
+
+def check_step(step):
+    """Refuse parts and strides that do nothing, or cannot be."""
+    if step.near < 1 or step.far < 1:
+        raise ValueError(f"{step}: near and far are 1 at the least")
+    if step.near > 1 and not set(step.axes) & set("hw"):
+        raise ValueError(
+            f"{step}: near cuts the image, and this step looks along time "
+            "alone; leave it at 1"
+        )

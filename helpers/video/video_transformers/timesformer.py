@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from helpers.transformers.attention import MultiHeadAttention
 from helpers.transformers.vision_transformers.vit import check_patch, mlp
+from helpers.video.optical_flow.checks import check_axes
 from helpers.video.video_transformers.plans import (
     Plan,
     Step,
@@ -107,6 +108,8 @@ class TimeSformer(nn.Module):
     ) -> None:
         super().__init__()
         check_patch(image, patch)
+        check_sizes(frames=frames, hidden=hidden, classes=classes)
+        self.channels = channels
         self.plan = plan = chosen(plan)
         self.frames, self.image, self.side = frames, image, image // patch
         self.timeless = not any("t" in step.axes for step in plan)
@@ -118,12 +121,15 @@ class TimeSformer(nn.Module):
         if not self.timeless:
             self.times = nn.Parameter(torch.zeros(1, frames, dim))
         self.dropout = nn.Dropout(dropout)
-        options = dict(dim=dim, heads=heads, hidden=hidden or 4 * dim)
+        hidden = 4 * dim if hidden is None else hidden
+        options = dict(dim=dim, heads=heads, hidden=hidden)
         self.blocks = nn.ModuleList(
             Block(plan, dropout=dropout, **options) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head = nn.Linear(dim, classes) if classes else nn.Identity()
+        self.head = nn.Identity()
+        if classes is not None:
+            self.head = nn.Linear(dim, classes)
         initialise(self)
 
     def embed(
@@ -184,9 +190,12 @@ def token_maps(
 
     From the first block on. Its copies in the groups each look at their
     own, so that a look along t sums to below 1 at every place, one along h
-    and w in every frame; the rest is the token's look at itself. For a
-    network in `eval()`.
+    and w in every frame; the rest is the token's look at itself. Raises
+    `ValueError` for a network in training mode, whose dropout would blot
+    out places.
     """
+    if network.training:
+        raise ValueError("the network is in training mode: call eval() first")
     token, x = network.embed(videos)
     for block in network.blocks:
         for look in block.looks:
@@ -202,6 +211,7 @@ def token_maps(
 
 def check_videos(videos, network):
     """Refuse clips of another length or size than the positions fit."""
+    check_axes(videos, f"b f {network.channels} h w", "videos")
     f, _, h, w = videos.shape[1:]
     if f != network.frames and not network.timeless:
         raise ValueError(
@@ -213,6 +223,13 @@ def check_videos(videos, network):
             f"frames of {h}x{w} pixels in a network for "
             f"{network.image}x{network.image}: resize them"
         )
+
+
+def check_sizes(**sizes):
+    """Refuse numbers below 1 of what may be left out, but not be none."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} = {size}: 1 at the least, or None")
 
 
 NAMES = {
@@ -241,7 +258,8 @@ def from_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the state of transformers' TimeSformer, whichever scheme.
 
     `TimesformerModel`, to be loaded with `classes=None`, or
-    `TimesformerForVideoClassification`.
+    `TimesformerForVideoClassification`. Raises `ValueError` for the state
+    of another network.
     """
     divided = any("temporal_dense" in key for key in state)
     renamed = {}
@@ -250,6 +268,13 @@ def from_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
             if old in key and not (old == "layernorm." and "blocks" in key):
                 key = key.replace(old, new)
         renamed[key.replace("LAST", str(int(divided)))] = value
+    ours = ("token", "positions", "times", "patches", "blocks", "norm", "head")
+    foreign = [key for key in renamed if key.split(".")[0] not in ours]
+    if foreign or "token" not in renamed:
+        raise ValueError(
+            f"state with {foreign[:3] or list(renamed)[:3]}: no TimeSformer "
+            "of transformers has these; give its state_dict()"
+        )
     return renamed
 
 
