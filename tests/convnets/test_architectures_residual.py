@@ -575,7 +575,7 @@ def test_bad_input():
         highway_linear(4, bias=0.0, kind="residual").openness(torch.ones(1, 4))
     net = resnet_small(depth=8, width=4)
     with pytest.raises(ValueError, match="the loss does not depend on layer3.0.conv1, layer3.0.conv2, fc"):
-        gradient_norms(net, net.features(torch.ones(1, 3, 4, 4))["layer2"].sum())
+        gradient_norms(net, net.features(torch.ones(2, 3, 8, 8))["layer2"].sum())
     with pytest.raises(ValueError, match=r"p = 1.5: a probability lies in \[0, 1\]"):
         stochastic_depth(torch.ones(2, 2), 1.5, "row")
     with pytest.raises(ValueError, match="mode = 'column': 'batch' or 'row'"):

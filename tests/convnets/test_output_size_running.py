@@ -45,6 +45,22 @@ def test_latency_leaves_the_net_as_it_was():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
+def test_latency_leaves_out_the_first_pass_and_takes_the_median(monkeypatch):
+    ticks = iter([0.0, 90.0, 100.0, 101.0, 110.0, 117.0, 120.0, 122.0])  # passes of 90, 1, 7 and 2 seconds
+    monkeypatch.setattr(running, "perf_counter", lambda: next(ticks))
+    assert latency(nn.Identity(), torch.zeros(1), repeats=3) == 2.0
+
+
+def test_a_model_is_as_it_was_after_an_error():
+    net = nn.Sequential(nn.Linear(1, 1), nn.Dropout())
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        latency(net, torch.zeros(1, 2))
+    assert net.training and net[1].training
+    with pytest.raises(ZeroDivisionError):
+        multiply_adds(lambda: 1 // 0)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 @pytest.mark.parametrize(
     "call",
     [
