@@ -19,6 +19,7 @@ def indices(stream, steps):
     (10, 4, False, [4, 4, 2]),
     (10, 4, True, [4, 4]),
     (8, 4, False, [4, 4]),
+    (8, 4, True, [4, 4]),
     (3, 8, False, [3]),
     (1, 1, True, [1]),
 ])  # fmt: skip

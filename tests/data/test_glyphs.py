@@ -187,3 +187,11 @@ def test_what_would_be_drawn_as_something_else_is_named(labels, change, message)
 def test_distortion_that_is_no_number(distortion):
     with pytest.raises(ValueError, match=f"distortion = {distortion}: 0 leaves"):
         glyphs(3, seed=0, distortion=distortion)
+
+
+def test_thickness_grows_a_stroke_alike_at_every_scale():
+    def growth(scale):
+        thin, thick = (draw("l", size=112, scale=scale, thickness=t)[56].sum().item() for t in (0.01, 0.03))
+        return thick - thin
+
+    assert growth(-0.4) == pytest.approx(growth(0.0), rel=0.2) and growth(0.4) == pytest.approx(growth(0.0), rel=0.2)

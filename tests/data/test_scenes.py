@@ -20,6 +20,7 @@ from helpers.data.scenes import (
     DIGITS,
     MATERIALS,
     Background,
+    Light,
     Rules,
     Scene,
     Thing,
@@ -419,3 +420,16 @@ def test_size_words_leave_no_doubt() -> None:
 def test_bad_input_is_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("angle, brighter", [(0.0, "right"), (0.5, "bottom"), (1.0, "left"), (1.5, "top")])
+def test_light_falls_from_the_side_of_its_angle(angle: float, brighter: str) -> None:
+    """Angles are clockwise as seen, in units of π here; the middle keeps its brightness."""
+    ground, thing = Background("plain", first=(0.5, 0.5, 0.5)), Thing("disk", "red", position=(0.5, 0.5), size=0.05)
+    light = Light(falloff=0.25, angle=angle * math.pi)
+    image = render(Scene((thing,), ground, light), 32).image
+    sides = {"right": image[:, :, -1], "bottom": image[:, -1], "left": image[:, :, 0], "top": image[:, 0]}
+    level = {side: values.mean().item() for side, values in sides.items()}
+    assert max(level, key=level.get) == brighter
+    assert level[brighter] == pytest.approx(0.5 * (1 + 0.25 * 31 / 64), abs=1e-4)
+    assert (level["right"] + level["left"]) / 2 == pytest.approx(0.5, abs=1e-4)

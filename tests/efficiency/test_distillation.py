@@ -79,6 +79,16 @@ def test_losses_of_a_crowd_are_those_of_its_members_added(b, seeds, form):
     close(together, sum(each))
 
 
+@pytest.mark.parametrize("form", ["kl", "cross-entropy"])
+def test_balance_of_both_losses(form):
+    """Unbalanced, the soft part alone loses the factor T²."""
+    z, v, y = noise(4, 5), noise(4, 5, seed=1), labels_for(4, 5)
+    settings = dict(temperature=3.0, weight=0.25, form=form)
+    soft = kd.soft_loss(z, kd.soft_targets(v, 3.0), 3.0, form=form, balanced=False)
+    close(kd.distillation_loss(z, v, y, **settings, balanced=False), 0.25 * soft + 0.75 * F.cross_entropy(z, y))
+    close(kd.distillation_loss(z, v, y, **settings), 0.25 * 9 * soft + 0.75 * F.cross_entropy(z, y))
+
+
 @pytest.mark.parametrize("labels", [labels_for(4, 5), torch.full((4,), -1), torch.full((4,), -100), None])
 def test_weight_one_leaves_labels_alone(labels):
     """Also in batches: their labels may be any numbers, or be left out."""

@@ -82,6 +82,15 @@ def test_same_seeds_give_the_same_crowd():
     assert not torch.equal(first.member(0)[0].weight, first.member(1)[0].weight)
 
 
+def test_members_drop_units_of_their_own():
+    crowd = kd.Crowd(lambda: nn.Sequential(nn.Dropout(0.5)).append(nn.Linear(50, 50)), SEEDS)
+    with torch.no_grad():
+        for weights in crowd.weights:
+            weights.copy_(torch.eye(50) if weights.ndim == 3 else torch.zeros(50))
+    first, second, third = (crowd(torch.ones(1, 3, 50)) == 0)[0]
+    assert not torch.equal(first, second) and not torch.equal(second, third)
+
+
 def test_mode_reaches_the_members():
     crowd = kd.Crowd(lambda: nn.Sequential(nn.Linear(4, 50), nn.Dropout(0.5)), SEEDS)
     x = torch.ones(2, 3, 4)

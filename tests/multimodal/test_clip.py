@@ -328,6 +328,40 @@ def test_features_have_length_one_and_first_temperature_is_the_papers():
     assert scale.item() == pytest.approx(1 / 0.07, rel=1e-5)
 
 
+def test_first_weights_have_the_authors_scales():
+    """What adds to the residual path is smaller the deeper it is."""
+    torch.manual_seed(0)
+    dim, depth = 64, 8
+    text = TextTransformer(vocab=500, context=80, dim=dim, depth=depth, heads=4, features=96)
+    vit = VisionTransformer(image=32, patch=4, dim=dim, depth=depth, heads=4, features=96)
+    pool = AttentionPool(side=7, dim=dim, heads=4, features=96)
+    expected = {dim**-0.5: [vit.positional_embedding, vit.proj, text.projection, pool.positional_embedding]}
+    expected[dim**-0.5] += [getattr(pool, f"{part}_proj").weight for part in "qkvc"]
+    expected |= {0.02: [text.token_embedding.weight], 0.01: [text.positional_embedding]}
+    for block in (*text.transformer.layers, *vit.transformer.layers):
+        attention = block.self_attn
+        expected[dim**-0.5].append(attention.in_proj_weight)
+        expected.setdefault((2 * dim) ** -0.5, []).append(block.linear1.weight)
+        expected.setdefault((2 * dim * depth) ** -0.5, []).extend([attention.out_proj.weight, block.linear2.weight])
+    for std, weights in expected.items():
+        for weight in weights:
+            assert weight.std().item() == pytest.approx(std, rel=0.1)
+
+
+def test_accuracy_counts_images_that_find_their_text():
+    """Two images are nearest to the text of the first; of the texts all find their own."""
+
+    class Given(nn.Module):
+        def forward(self, images, tokens):
+            return F.normalize(images, dim=1), F.normalize(tokens, dim=1), torch.tensor(1.0)
+
+    images = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
+    tokens = torch.tensor([[1.0, 0.1, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    _, metrics = clip_loss(Given(), (images, tokens))
+    hits, count = metrics["accuracy"]
+    assert (int(hits), count) == (2, 3)
+
+
 def test_scale_is_limited():
     model = clip_small(vocab=30, context=9)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)

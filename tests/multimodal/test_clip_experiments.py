@@ -131,6 +131,20 @@ def test_folder_of_photographs(folder, tokenizer):
         ex.read_captions(folder)
 
 
+def test_photographs_are_shrunk_evenly_and_cut_in_the_middle(folder, tokenizer):
+    """Of 64 by 32 pixels, whose middle 32 columns are white, all 16 by 16 are white, and nothing else is seen."""
+    wide = Image.new("RGB", (64, 32), (0, 0, 0))
+    wide.paste((255, 255, 255), (16, 0, 48, 32))
+    wide.save(folder / "Images" / "0.png")
+    tall = wide.transpose(Image.Transpose.ROTATE_90)
+    tall.save(folder / "Images" / "1.png")
+    data = ex.CaptionedFolder(folder, tokenizer, image=16, context=20)
+    for i in (0, 2):
+        pixels, _ = data[i]
+        inner = pixels[:, 1:-1, 1:-1]
+        assert pixels.shape == (3, 16, 16) and (inner > 0.99).all()
+
+
 def at_scale(**names) -> list[str]:
     """The chapter's cells that hold its run at GPU size, the first one carried out with `names`."""
     cells = [cell.source for cell in nbformat.read(BOOK / "multimodal/clip.ipynb", 4).cells if cell.cell_type == "code"]

@@ -202,7 +202,8 @@ class Momentum(Method):
 class Nesterov(Momentum):
     """Momentum with the gradient of the point ahead (Nesterov 1983).
 
-    In the variables of Sutskever et al. 2013: `x` is that point.
+    In the variables of Bengio et al. 2013 (arXiv:1212.0901), `x` is that
+    point.
     """
 
     implied = {"nesterov": True}

@@ -67,8 +67,9 @@ def synthesise(count: int, generator: torch.Generator, *, t: int = 256) -> Recor
     return Records(waves / waves.std((1, 2), keepdim=True), at(p), at(s))
 
 
-def targets(records: Records, width: float = 4.0) -> Float[Tensor, "b 3 t"]:
-    """What the three heads should say: 1 from P to 1.4 (S - P) after S; a bell of `width` samples at P, one at S.
+def targets(records: Records, width: float = 2.5) -> Float[Tensor, "b 3 t"]:
+    """What the three heads should say: 1 from P to 1.4 (S - P) after S; a bell of `width` samples (its
+    standard deviation) at P, one at S.
 
     Raises `ValueError` for a width that is not above 0.
     """

@@ -112,8 +112,9 @@ def bits_per_character(
         for start in range(0, per_row - 1, chunk):
             end = min(start + chunk, per_row - 1)
             logits, state = model(text[:, start:end], state)
+            wide = torch.promote_types(logits.dtype, torch.float32)
             total += F.cross_entropy(
-                logits.flatten(0, 1).double(),  # a sum of many
+                logits.flatten(0, 1).to(wide),
                 text[:, start + 1 : end + 1].flatten(),
                 reduction="sum",
             ).item()

@@ -192,7 +192,7 @@ def learn(
     draw = torch.Generator().manual_seed(run)
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
-        videos, flow, labels = batch
+        videos, labels, flow = batch
         seen = [videos.clone(), flow.clone(), labels.clone()]
         for mirror in AXES:
             turned = torch.rand(len(videos), generator=draw) < 0.5
