@@ -496,7 +496,7 @@ RULES = {
 def test_learns_toy_problem(loss, unchecked):
     torch.manual_seed(0)
     g, d = gans.MLPGenerator(latent=2, dim=2, hidden=32, depth=1), gans.MLPDiscriminator(dim=2, hidden=32, depth=1)
-    r, n = random(), 64 * RULES[loss].get("d_steps", 1)
+    r, n = random(), 128 * RULES[loss].get("d_steps", 1)
     optimizers = [Adam(net.parameters(), lr, betas=(0.5, 0.9)) for net, lr in ((g, 2e-3), (d, 6e-3))]
     update = gans.adversarial_update(g, d, *optimizers, gans.loss_pair(loss), latent=2, random=r, **RULES[loss])
     centre = torch.tensor([[2.0, -1.0]])
@@ -505,7 +505,7 @@ def test_learns_toy_problem(loss, unchecked):
         return (gans.generate(g, torch.randn(500, 2, generator=random(5))).mean(0) - centre).norm().item()
 
     before = distance()
-    fit(update, gans.endless(lambda: gans.around(centre, n, 0.5, r)), 400, progress=False)
+    fit(update, gans.endless(lambda: gans.around(centre, n, 0.5, r)), 600, progress=False)
     assert distance() < 0.8 < 1.8 < before
 
 
