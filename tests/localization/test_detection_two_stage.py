@@ -480,7 +480,7 @@ def test_bad_regions(few):
 
 
 def test_proposals_are_few_and_lie_in_the_image(few):
-    model = build("faster")
+    model = build("faster").eval()
     for most in (10, 48):
         boxes = rpn.rpn_proposals(model, few.images, most=most)
         assert len(boxes) == 4 and all(len(b) <= most for b in boxes)
