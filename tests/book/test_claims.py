@@ -135,7 +135,7 @@ def test_the_page_is_complete_without_scripts(browser):
 def test_contents_stand_at_the_side(browser):
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto(PAGE.as_uri())
-    entries = page.locator("#pst-page-toc-nav a").all_text_contents()
+    entries = page.locator(".bd-toc-nav.page-toc a").all_text_contents()
     page.close()
     assert "What does not hold" in [entry.strip() for entry in entries]
     assert len(entries) > len(chapters())
