@@ -167,7 +167,7 @@ def _floor(threshold: Number, dtype: torch.dtype) -> float:
     above the other, as if numbers were compared in double precision."""
     number = np.float64 if dtype == torch.float64 else np.float32
     near = number(threshold)
-    if near > threshold:
+    if float(near) > threshold:  # NumPy would compare in single precision
         near = np.nextafter(near, number(-1))
     return float(near)
 
