@@ -1,6 +1,7 @@
 """Encoder and decoder layers, pre- and post-norm, with the parameter names of torch's."""
 
 from collections.abc import Callable
+from functools import partial
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -88,9 +89,9 @@ class EncoderBlock(Block):
         causal: bool = False,
         cache: Cache | None = None,
     ) -> Float[Tensor, "b t d"]:
-        def look(h):
-            return self.self_attn(h, None, mask, causal=causal, cache=cache)
-
+        look = partial(
+            self.self_attn, memory=None, mask=mask, causal=causal, cache=cache
+        )
         x = self.residual(x, self.norm1, look)
         return self.residual(x, self.norm2, self.feed_forward)
 
@@ -116,12 +117,12 @@ class DecoderBlock(Block):
         own, other = (None, None) if cache is None else cache
         self.multihead_attn.check(x, memory, memory_mask, other)
 
-        def look_back(h):
-            return self.self_attn(h, None, mask, causal=True, cache=own)
-
-        def look_across(h):
-            return self.multihead_attn(h, memory, memory_mask, cache=other)
-
+        look_back = partial(
+            self.self_attn, memory=None, mask=mask, causal=True, cache=own
+        )
+        look_across = partial(
+            self.multihead_attn, memory=memory, mask=memory_mask, cache=other
+        )
         x = self.residual(x, self.norm1, look_back)
         x = self.residual(x, self.norm2, look_across)
         return self.residual(x, self.norm3, self.feed_forward)
