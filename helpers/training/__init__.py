@@ -3,7 +3,7 @@
 from helpers.training.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from helpers.training.distributed import distributed, gather, is_main, prepare, rank, unwrap, world_size
 from helpers.training.history import History, Metrics, tally
-from helpers.training.loop import Batch, Loss, Update, evaluate, fit, gradient_update
+from helpers.training.loop import Batch, Loss, Update, evaluate, evaluation_mode, fit, gradient_update
 from helpers.training.schedules import (
     Schedule,
     constant,
@@ -43,6 +43,7 @@ __all__ = [
     "cosine_decay",
     "distributed",
     "evaluate",
+    "evaluation_mode",
     "exponential_decay",
     "fit",
     "float16_update",

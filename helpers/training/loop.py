@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import cycle
 from typing import Any
@@ -115,20 +116,27 @@ def evaluate(
         raise ValueError("a stream without end: evaluate its .epoch()")
     if isinstance(batches, cycle):
         raise ValueError("a stream without end: evaluate a list of batches")
-    model = unwrap(model)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     found: dict[str, list] = {}
+    with torch.no_grad(), evaluation_mode(unwrap(model)) as model:
+        for batch in batches:
+            _, metrics = measured(measure, model, batch)
+            for name, pair in metrics.items():
+                found.setdefault(name, []).append(pair)
+    return means(found)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in evaluation mode within the block.
+
+    Then each of its modules gets its own mode back, after an error too.
+    """
+    modes = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad():
-            for batch in batches:
-                _, metrics = measured(measure, model, batch)
-                for name, pair in metrics.items():
-                    found.setdefault(name, []).append(pair)
+        yield model.eval()
     finally:
         for module, training in modes.items():
             module.training = training
-    return means(found)
 
 
 def measured(loss: Callable, model: nn.Module, batch: Any) -> tuple[Tensor | None, Metrics]:

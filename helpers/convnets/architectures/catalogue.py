@@ -26,7 +26,8 @@ from helpers.convnets.architectures import (
     vgg,
     zfnet,
 )
-from helpers.convnets.output_size import evaluating, layer_table
+from helpers.convnets.output_size import layer_table
+from helpers.training import evaluation_mode
 
 
 class Error(NamedTuple):
@@ -88,7 +89,7 @@ def weighted_layers(network: nn.Module, shape: tuple[int, int, int]) -> int:
         if isinstance(m, nn.Linear | _ConvNd)
     ]
     try:
-        with evaluating(network), torch.enable_grad():
+        with evaluation_mode(network), torch.enable_grad():
             logits = network(image)
     finally:
         for handle in handles:

@@ -47,7 +47,7 @@ from helpers.convnets.output_size.pooling import (
     fractional_starts,
     global_average_pool,
 )
-from helpers.convnets.output_size.running import counting, evaluating, inputs_per_second, latency, multiply_adds
+from helpers.convnets.output_size.running import counting, inputs_per_second, latency, multiply_adds
 
 __all__ = [
     "ALEXNET",
@@ -74,7 +74,6 @@ __all__ = [
     "conv_transpose_output_size",
     "coordinates",
     "counting",
-    "evaluating",
     "fractional_max_pool",
     "fractional_starts",
     "global_average_pool",

@@ -15,7 +15,8 @@ from helpers.convnets.output_size.arithmetic import (
     plain,
     pool_output_size,
 )
-from helpers.convnets.output_size.running import counting, evaluating
+from helpers.convnets.output_size.running import counting
+from helpers.training import evaluation_mode
 
 
 class Conv(NamedTuple):
@@ -203,7 +204,7 @@ def layer_table(
     example = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     zeros = torch.zeros(1, *input_sizes(input_shape), device=example.device, dtype=dtype or example.dtype)
     try:
-        with evaluating(model), counting() as counter:
+        with evaluation_mode(model), counting() as counter:
             model(zeros)
     except (RuntimeError, TypeError) as error:
         name = names[begun[-1][0]] if begun else type(model).__name__

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers.training import evaluation_mode
+
 aten = torch.ops.aten
 
 
@@ -55,17 +57,6 @@ def cudnn_flops(steps: tuple, weights: list[tuple], *_: object, **__: object) ->
     return 2 * prod(steps[:-1]) * sum(prod(weight) for weight in weights if len(weight) > 1)
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """A model in evaluation mode; afterwards each of its modules has the mode that it had."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        yield model.eval()
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
 def inputs_per_second(call: Callable[[Tensor], object], inputs: Float[Tensor, "n *shape"], *, repeats: int = 3) -> float:
     """How many of the `n` images or clips a call does in a second, at the best of `repeats`.
 
@@ -90,7 +81,7 @@ def latency(net: nn.Module, images: Tensor, repeats: int = 5) -> float:
     """
     check_repeats(repeats)
     times = []
-    with evaluating(net), torch.inference_mode():
+    with evaluation_mode(net), torch.inference_mode():
         for _ in range(repeats + 1):
             start = perf_counter()
             net(images)

@@ -3,14 +3,14 @@
 Kingma & Welling 2014, arXiv:1312.6114. The usual networks are in `builders`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from helpers.training import evaluation_mode
 
 
 class VAEOutput(NamedTuple):
@@ -215,7 +215,7 @@ def sample(
     z = torch.randn(
         n, model.dim, generator=generator, device=where, dtype=weight.dtype
     ).to(weight.device)
-    with evaluating(model):
+    with evaluation_mode(model):
         return model.decode(z) if y is None else model.decode(z, y)
 
 
@@ -227,18 +227,6 @@ def over_leading_axes(
         return network(z)
     items = network(z.reshape(-1, z.shape[-1]))
     return items.view(*z.shape[:-1], *items.shape[1:])
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; then each module gets its own back."""
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def with_class(

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from helpers.generative.autoencoders_vae.networks import check_at_least_one, evaluating, wide
+from helpers.generative.autoencoders_vae.networks import check_at_least_one, wide
 from helpers.generative.gans.losses import LossPair, clip_weights, gradient_penalty
-from helpers.training import Batch, Metrics, Update
+from helpers.training import Batch, Metrics, Update, evaluation_mode
 
 
 def discriminator_step(
@@ -138,7 +138,7 @@ def generate(
     *condition: Tensor,
 ) -> Float[Tensor, "n *shape"]:
     """Samples from `z` in evaluation mode; the mode is put back."""
-    with evaluating(generator):
+    with evaluation_mode(generator):
         return generator(z, *condition)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.sequences.rnn_lstm.networks import evaluation_mode
+from helpers.training import evaluation_mode
 
 
 class Vocabulary:

@@ -3,8 +3,6 @@
 Elman 1990; Schuster & Paliwal 1997 (both directions); Sutskever et al. 2014, arXiv:1409.3215 (encoder and decoder).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -12,6 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from helpers.sequences.rnn_lstm.layers import GRU, Recurrent
+from helpers.training import evaluation_mode
 
 READS = ("last", "mean", "every")
 
@@ -164,18 +163,6 @@ class EncoderDecoder(nn.Module):
         """The likeliest target, token by token, without dropout."""
         with torch.no_grad(), evaluation_mode(self):
             return self.decoder.write(self.encode(source, lengths), steps)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within the block; then each module gets its own mode back, after an error too."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def check_read(read: str) -> None:

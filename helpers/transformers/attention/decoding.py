@@ -1,25 +1,11 @@
 """Greedy decoding with a cache or without, the exact-match score, and where the decoder looks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from helpers.training import evaluation_mode
 from helpers.transformers.attention.tasks import BEGIN, END, PAD
-
-
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and then each module's own mode again."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 @torch.no_grad()
@@ -43,7 +29,7 @@ def greedy(
         )
     tokens = torch.full_like(source[:, :1], BEGIN)
     ended = torch.zeros_like(tokens, dtype=torch.bool)
-    with evaluation(model):
+    with evaluation_mode(model):
         memory = model.encode(source)
         caches = model.caches() if cache else None
         for _ in range(steps):
@@ -67,7 +53,7 @@ def exact_match(
     true ones before it, greedy decoding writes the first, hence the
     second, hence all of them; and it goes wrong at the first that is not.
     """
-    with evaluation(model):
+    with evaluation_mode(model):
         guess = model(source, target[:, :-1]).argmax(2)
     right = (guess == target[:, 1:]) | (target[:, 1:] == PAD)
     return right.all(1)
@@ -90,7 +76,7 @@ def cross_weights(
 
     hook = last.register_forward_pre_hook(look)
     try:
-        with evaluation(model):
+        with evaluation_mode(model):
             model(source, target)
     finally:
         hook.remove()

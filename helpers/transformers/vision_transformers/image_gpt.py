@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.sequences.character_models import sharpen
+from helpers.training import evaluation_mode
 from helpers.transformers.attention import Cache, EncoderBlock, Stack
 from helpers.transformers.attention.blocks import check_depth
-from helpers.transformers.attention.decoding import evaluation
 from helpers.transformers.attention.masks import check_range
 
 NAMES = {
@@ -203,7 +203,7 @@ def complete(
     first = pixels.new_full((len(pixels), 1), network.colours)
     tokens = torch.cat([first, pixels], 1)
     caches, unread = network.caches() if cache else None, tokens
-    with evaluation(network):
+    with evaluation_mode(network):
         while tokens.shape[1] <= network.context:
             logits = network.read(unread, caches=caches)[:, -1]
             p = sharpen(logits, temperature)

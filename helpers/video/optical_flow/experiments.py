@@ -5,10 +5,8 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
-    Iterator,
     Mapping,
 )
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -24,6 +22,7 @@ from helpers.training import (
     History,
     Loss,
     cosine_decay,
+    evaluation_mode,
     fit,
     gradient_update,
     scheduled,
@@ -239,18 +238,6 @@ def train(
     return fit(update, stream, steps, progress=False, **options)
 
 
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Have a network answer in evaluation, and each module go on as it was."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 @torch.no_grad()
 def answer(
     network: nn.Module, look: Look, clips: Clips
@@ -260,7 +247,7 @@ def answer(
     Raises `ValueError` for scores that are no numbers.
     """
     parts = zip(clips.videos.split(50), clips.flow.split(50))
-    with evaluating(network):
+    with evaluation_mode(network):
         scores = torch.cat([network(look(*part)) for part in parts])
     check_numbers(scores, "scores", "it has diverged: lower the rate")
     return scores

@@ -7,9 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.training import Batch, History
+from helpers.training import Batch, History, evaluation_mode
 from helpers.video.optical_flow.checks import check_axes, check_numbers
-from helpers.video.optical_flow.experiments import evaluating
 from helpers.video.optical_flow.experiments import train as recipe
 from helpers.video.spacetime_convnets.trips import (
     WAYS,
@@ -69,7 +68,7 @@ def pick(
 
     Raises `ValueError` for scores that are no numbers.
     """
-    with evaluating(network):
+    with evaluation_mode(network):
         parts = [network(steadied(part)) for part in videos.split(50)]
     scores = torch.cat(parts)
     check_numbers(scores, "scores", "it has diverged: lower the rate")
