@@ -71,10 +71,11 @@ def cross_weights(
     last = model.transformer.decoder.layers[-1].multihead_attn
     found = []
 
-    def look(layer, inputs):
-        found.append(layer.weights(*inputs))
+    def note(layer, inputs, named):
+        named = {name: named[name] for name in ("memory", "mask")}
+        found.append(layer.weights(*inputs, **named))
 
-    hook = last.register_forward_pre_hook(look)
+    hook = last.register_forward_pre_hook(note, with_kwargs=True)
     try:
         with evaluation_mode(model):
             model(source, target)
