@@ -174,7 +174,7 @@ def test_each_fault_is_reported(tmp_path, damage, complaint):
     good = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell("# Title"),
-            nbformat.v4.new_code_cell(SETUP, metadata={"tags": ["hide-input"]}, execution_count=1),
+            nbformat.v4.new_code_cell(SETUP, execution_count=1),
             nbformat.v4.new_code_cell(
                 'scale = "lecture"\nseed = 0', metadata={"tags": ["parameters"]}, execution_count=2
             ),
