@@ -25,14 +25,16 @@ BOOK = ROOT / "book"
 SETUP = (ROOT / "tools" / "setup_cell.py").read_text().rstrip("\n")
 KEPT_METADATA = ("tags", "mystnb")
 
-# What a page says of its own execution, asked of the kernel after the last cell.
+# What a page says of its own execution, asked of the kernel after the last cell, in the seconds of tools/yardstick.py.
 PROBE = """
 import json, platform, resource, sys
 import numpy, torch
 from helpers.data import bytes_downloaded
-usage = resource.getrusage(resource.RUSAGE_SELF)
+from tools.yardstick import in_reference_seconds, seconds
+usage, yardstick = resource.getrusage(resource.RUSAGE_SELF), seconds()
 print(json.dumps(dict(
-    cpu_seconds=round(usage.ru_utime + usage.ru_stime),
+    cpu_seconds=in_reference_seconds(usage.ru_utime + usage.ru_stime, yardstick),
+    yardstick=round(yardstick, 3),
     peak_megabytes=round(usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)),
     bytes_downloaded=bytes_downloaded(),
     python=platform.python_version(), torch=torch.__version__, numpy=numpy.__version__,

@@ -6,7 +6,8 @@ from tools import shape
 from tools.notebooks import BOOK
 
 PAGE = """<!doctype html><title>page</title><style>* { margin: 0; padding: 0; border: 0 } body { font: 10px/10px monospace }
-article * { display: block } summary { height: 10px } img { height: 300px; width: 9px }</style><article class="bd-article"><section>
+article * { display: block } summary { height: 10px } img { height: 300px; width: 9px }</style>
+<article class="bd-article"><section>
 <p style="height: 400px">Four words stand here</p>
 <div class="cell"><details><summary>set-up</summary><pre>a = 1</pre></details></div>
 <div class="cell"><div class="cell_input" style="height: 100px"><pre>b = 2
