@@ -1,7 +1,6 @@
 """Shapes are checked while the tests run; what a machine cannot run is named at the end, never skipped in silence."""
 
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,16 +8,12 @@ import matplotlib
 import pytest
 from jaxtyping import install_import_hook
 
+from tools.browser import chromium
+
 install_import_hook("helpers", "beartype.beartype")  # before the first import of helpers
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def chromium() -> str | None:
-    """Where the browser is: $CHROMIUM, or a Chromium or Chrome on the path."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 def pytest_configure(config):

@@ -53,10 +53,30 @@ def prepare_page(app, docname, source) -> None:
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(CLAIM, None)
+    notebook["cells"] = joined(notebook["cells"])
     notebook["cells"].append(
         {"cell_type": "markdown", "id": "measured", "metadata": {}, "source": MADE.format(**measured)}
     )
     source[0] = json.dumps(notebook)
+
+
+def fold(cell: dict) -> str:
+    """The name of the fold that hides a cell's code, "" where it is in sight or the fold has none."""
+    hidden = "hide-input" in cell["metadata"].get("tags", [])
+    return cell["metadata"].get("mystnb", {}).get("code_prompt_show", "") if hidden else ""
+
+
+def joined(cells: list[dict]) -> list[dict]:
+    """The cells as the site shows them: neighbouring folds of one name are one fold, up to the first that has an output."""
+    shown: list[dict] = []
+    for cell in cells:
+        last = shown[-1] if shown else {}
+        if fold(cell) and not last.get("outputs", True) and fold(last) == fold(cell):
+            source = "".join(last["source"]) + "\n\n\n" + "".join(cell["source"])
+            shown[-1] = cell | {"source": source}
+        else:
+            shown.append(cell)
+    return shown
 
 
 def reread(app, env, added, changed, removed) -> set[str]:

@@ -60,13 +60,13 @@ def random_state(network: nn.Module, dtype=torch.float64) -> dict[str, torch.Ten
     random = torch.Generator().manual_seed(0)
     state = {}
     for key, tensor in network.state_dict().items():
-        draw = torch.rand(tensor.shape, generator=random, dtype=dtype) + 0.5
+        draw = torch.rand(tensor.shape, generator=random, dtype=dtype).add_(0.5)
         if key.endswith("num_batches_tracked"):
             draw = torch.tensor(3)
         elif tensor.ndim > 1:
-            draw = (draw - 1) * (24 / tensor[0].numel()) ** 0.5
+            draw.sub_(1).mul_((24 / tensor[0].numel()) ** 0.5)  # in place: the largest has 102 million
         elif not key.endswith(("running_var", "weight")):
-            draw = 0.3 * (draw - 1)
+            draw.sub_(1).mul_(0.3)
         state[key] = draw
     return state
 
