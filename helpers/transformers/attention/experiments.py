@@ -161,14 +161,14 @@ def inputs_that_reach(output: Float[Tensor, ""], x: Float[Tensor, "1 t d"]) -> i
 
 def outputs_that_move(
     attention: Callable[[Tensor], Tensor], x: Float[Tensor, "b t d"]
-) -> list[tuple[int, int]]:
-    """For each t, add 100 to all inputs after it: how many outputs up to t change by a bit, and how many after it."""
+) -> list[tuple[int, bool]]:
+    """For each t, add 100 to all inputs after it: how many outputs up to t move by a bit, and whether the next one does."""
     before, found = attention(x), []
     for t in range(x.shape[1] - 1):
         moved = x.clone()
         moved[:, t + 1 :] += 100
         changed = (attention(moved) != before).any(2).any(0)
-        found.append((int(changed[: t + 1].sum()), int(changed[t + 1 :].sum())))
+        found.append((int(changed[: t + 1].sum()), bool(changed[t + 1])))
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from helpers.plotting import COLOURS, INK, curves, heat_map
@@ -29,7 +29,7 @@ def side_by_side(rows: Sequence[str], **matrices: Float[Tensor, "n _"]) -> str:
         wide = max(len(cell) for row in cells for cell in row)
         lines = [" ".join(cell.rjust(wide) for cell in row) for row in cells]
         wide = max(len(name), len(lines[0]))
-        columns.append([line.rjust(wide) for line in (name, *lines)])
+        columns.append([name.ljust(wide), *(line.rjust(wide) for line in lines)])
     first, *others = columns
     width = max(map(len, first))
     lines = ["  ".join([label.ljust(width), *cells]) for label, *cells in zip(first, *others)]
@@ -103,6 +103,8 @@ def statistics_by_width(
         if i:
             ax.get_legend().remove()
     axes[0].set(yscale="log", ylim=(0.5, 2000))
+    axes[0].get_legend().set_title(f"mean and range of {len(plain)} draws")
+    axes[1].set_ylim(0, 1.06 * highest_entropy)
     axes[1].axhline(highest_entropy, color=INK, ls=":")
     axes[2].set(xscale="log", xlabel="width d")
     axes[2].set_xticks(widths, widths)
@@ -136,6 +138,33 @@ def clock(encoding: Float[Tensor, "t d"], centres: Sequence[int]) -> "matplotlib
         products.plot(product, color=colour)
         products.text(centre, product.max() + 0.6, f"with {centre}", color=colour, ha="center")
     products.set(xlabel="position", ylabel="product", ylim=(2, 19))
+    return figure
+
+
+def heads(
+    weights: Float[Tensor, "heads t s"], written: Sequence[str], read: Sequence[str]
+) -> "matplotlib.figure.Figure":
+    """Where each token that is written attends in what was read, a panel for each head."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(len(weights), 1, figsize=(NARROW, 0.6 + 3.0 * len(weights)), sharex=True, squeeze=False)
+    for i, (ax, head) in enumerate(zip(axes[:, 0], weights), 1):
+        heat_map(head, ax=ax, values=False, limits=(0, 1), rows=written, columns=read)
+        ax.set(title=f"head {i}", ylabel="written")
+    return figure
+
+
+def memory(
+    lengths: Sequence[int], kept: Mapping[str, Float[Tensor, "n"] | Int[Tensor, "n"]]
+) -> "matplotlib.figure.Figure":
+    """Bytes against numbers of tokens, in megabytes, on logarithmic axes."""
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots(figsize=(NARROW, 3.2))
+    curves(lengths, {name: count / 2**20 for name, count in kept.items()}, ax=ax)
+    ax.set(xscale="log", yscale="log", xlabel="tokens", ylabel="megabytes kept")
+    ax.set_xticks(lengths, lengths)
+    ax.minorticks_off()
     return figure
 
 
