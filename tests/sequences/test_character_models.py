@@ -1,10 +1,7 @@
 """Character models: NumPy against torch, WaveNet against nn.Conv1d, samples with a cache against samples without."""
 
-import subprocess
-import sys
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +23,7 @@ from helpers.sequences.character_models import (
 )
 from helpers.sequences.character_models.wavenet import check_past
 from helpers.sequences.rnn_lstm import GRU, LSTM, RNN
+from tests.fresh import fresh
 
 VOCAB = 11
 NETS = {
@@ -395,7 +393,7 @@ for make in (*makers, partial(WaveNet, vocab=5, channels=3, skip=4, dilations=(1
     assert max(g.abs().max() for g in found[0]) > 1e-3
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_bad_input_is_refused():

@@ -1,9 +1,6 @@
 """Dot-product and multi-head attention against torch, in outputs, gradients and symmetries."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +24,7 @@ from helpers.transformers.attention import (
     tied,
     window_mask,
 )
+from tests.fresh import fresh
 from tests.transformers.reference import unchecked
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
@@ -440,7 +438,7 @@ for model, inputs in jobs:
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
     assert max(g.abs().max() for g in found[0]) > 1e-3
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_bad_input_is_named():

@@ -1,9 +1,6 @@
 """The Vision Transformer against torchvision and timm, and what is true of it by construction."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import timm
@@ -31,6 +28,7 @@ from helpers.transformers.vision_transformers import (
     vit_small,
     vit_ti_16,
 )
+from tests.fresh import fresh
 from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -283,7 +281,7 @@ for model, x in jobs:
     torch.testing.assert_close(*found, rtol=0, atol=1e-8)
     assert max(g.abs().max() for g in found[0]) > 1e-3
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_dropout_rests_in_eval():

@@ -1,10 +1,7 @@
 """Image GPT against transformers, and that it looks at nothing which it has to guess."""
 
 import math
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +19,7 @@ from helpers.transformers.vision_transformers import (
     igpt_small,
     masked_loss,
 )
+from tests.fresh import fresh
 from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -165,7 +163,7 @@ except RuntimeError as error:
 else:
     raise AssertionError("nothing was hidden, and nothing was said")
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 @pytest.mark.parametrize("temperature", [1e-40, 1e-320, 0.0])
