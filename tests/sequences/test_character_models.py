@@ -99,6 +99,15 @@ def test_matches_reference_min_char_rnn():
         assert_close(torch.from_numpy(gradients[name]), parameter.grad, rtol=0, atol=1e-12)
 
 
+def test_first_weights_of_min_char_rnn():
+    """0.01 times normal draws, of another seed others; biases are 0."""
+    one, two = MinCharRNN(96, 100).weights, MinCharRNN(96, 100, seed=1).weights
+    for name in ("W_xh", "W_hh", "W_hy"):
+        assert one[name].std() == pytest.approx(0.01, rel=0.05) and abs(one[name].mean()) < 0.0005
+        assert not np.array_equal(one[name], two[name])
+    assert not one["b_h"].any() and not one["b_y"].any()
+
+
 def test_min_char_rnn_against_differences():
     model, rng = MinCharRNN(5, 4, seed=1), np.random.default_rng(0)
     for W in model.weights.values():
@@ -187,7 +196,9 @@ def test_wavenet_matches_a_naive_computation():
         z = torch.stack(z)
         total = total + layer.skip(z)
         h = h + layer.residual(z)
-    assert_close(model(x)[0][0], model.head(total), rtol=0, atol=1e-12)
+    _, first, _, last = model.head
+    logits = F.linear(F.linear(total.relu(), first.weight, first.bias).relu(), last.weight, last.bias)
+    assert_close(model(x)[0][0], logits, rtol=0, atol=1e-12)
 
 
 @every_net

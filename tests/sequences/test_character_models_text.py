@@ -129,6 +129,8 @@ def test_compressors():
         assert compressed_bits(name, TEXT) == 8 * size(data) / len(data)
         primed = 8 * (size(primer + data) - size(primer)) / len(data)
         assert compressed_bits(name, TEXT, primer.decode()) == primed
+        accents = "déjà vu, où ça? " * 20  # more bytes than characters
+        assert compressed_bits(name, accents) == 8 * size(accents.encode()) / len(accents)
 
 
 def test_auc_matches_reference():
