@@ -745,6 +745,10 @@ def test_kernels_of_other_devices_and_types_of_a_separable_layer():
             "kernel 7 with dilation 2 spans 13 but the padded input is 11: shrink the kernel, or pad the input of 11 by 1",
         ),
         (lambda: conv_output_size(3, 5), "kernel 5 but the padded input is 3"),
+        (
+            lambda: conv_output_size(2, 5),
+            "the padded input is 2: shrink the kernel, or pad the input of 2 by 2 on either",
+        ),
         (lambda: conv_output_size((9, 3), 5), "kernel 5 but the padded input is 3"),
         (lambda: conv_output_size(9, 3, stride=0), "stride = 0: it is at least 1"),
         (lambda: conv_output_size(9, 3, padding=-1), "padding = -1: it is at least 0"),

@@ -66,6 +66,7 @@ def test_parameter_count():
     for net, gates in ((RNN, 1), (GRU, 3), (LSTM, 4)):
         expected = v * d + gates * h * (d + h + 2) + v * (h + 1)
         assert count(CharacterRNN(net, vocab=v, dim=d, hidden=h)) == expected
+        assert count(CharacterRNN(net, vocab=v, dim=d, hidden=h, depth=3)) == expected + 2 * gates * h * (2 * h + 2)
     c, s, layers, k = 32, 64, 6, 2
     layer = 2 * c * (k * c + 1) + c * (c + 1) + s * (c + 1)
     expected = v * c + layers * layer + s * (s + 1) + v * (s + 1)

@@ -137,6 +137,16 @@ def test_stack_matches_torchs_encoder():
     same(ours, theirs, ours(x), theirs(x), x)
 
 
+def test_options_of_a_model_reach_every_attention():
+    """Whether the kernel is torch's, how many heads hold keys, how much is dropped; only self-attention is turned."""
+    model = build("rotary", fused=False, kv_heads=2, dropout=0.25)
+    found = {name: m for name, m in model.named_modules() if name.endswith("_attn")}
+    assert len(found) == 2 + 2 * 2
+    for name, layer in found.items():
+        assert (layer.fused, layer.kv_heads, layer.dropout) == (False, 2, 0.25), name
+        assert layer.rotary == name.endswith("self_attn"), name
+
+
 def test_encoder_block_is_a_language_model_with_a_cache():
     block, x, cache = scatter(EncoderBlock(**SIZES, rotary=True, kv_heads=2).double()), noise(2, 6, 16), Cache(6)
     whole = block(x, causal=True)
