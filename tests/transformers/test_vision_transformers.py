@@ -220,6 +220,14 @@ def test_positions_are_interpolated_as_torchvision_does(image):
     close(network(noise(1, 3, image, image)), reference(noise(1, 3, image, image)))
 
 
+@pytest.mark.parametrize("image", [12, 20])
+def test_resized_positions_learn_if_they_did(image):
+    network = small()
+    assert resize(network, image).encoder.pos_embedding.requires_grad
+    network.encoder.pos_embedding.requires_grad_(False)
+    assert not resize(network, 32 - image).encoder.pos_embedding.requires_grad
+
+
 def test_a_ramp_of_positions_stays_a_ramp():
     line = torch.linspace(0, 1, 5, dtype=torch.float64)
     ramp = torch.cat([torch.full((1, 2), 7.0), torch.cartesian_prod(line, line)])[None]

@@ -84,6 +84,33 @@ def test_features_match_reference():
     close(list(ours.features(pixels)), expected)
 
 
+def test_features_of_both_directions():
+    """Of the BERT objective: each block reads all pixels, as transformers' do under a mask that hides nothing."""
+    reference = fill(theirs().double()).eval()
+    for block in reference.transformer.h:
+        block.attn.bias.fill_(True)
+    ours = ImageGPT(**SMALL).double().eval()
+    ours.load_state_dict(from_transformers(reference.state_dict()))
+    pixels = draw(2, 9)
+    states = reference(input_ids=pixels, output_hidden_states=True).hidden_states
+    blocks = reference.transformer.h
+    expected = [block.ln_1(h).mean(1) for block, h in zip(blocks, states)] + [states[-1].mean(1)]
+    found = list(ours.features(pixels, causal=False))
+    close(found, expected)
+    assert (found[-1] - list(ours.features(pixels))[-1]).abs().max() > 1e-3
+
+
+def test_embeddings_are_dropped_while_training():
+    """As GPT-2's: each number of an embedded pixel is lost, or doubled at a rate of a half."""
+    network, pixels = small(dropout=0.5), draw(3, 9)
+    whole = network.embed(pixels)
+    torch.manual_seed(0)
+    dropped = network.train().embed(pixels)
+    kept = dropped != 0
+    close(dropped[kept], 2 * whole[kept])
+    assert 0.35 < kept.double().mean() < 0.65
+
+
 def test_a_guess_sees_only_what_is_before():
     network, pixels = small(), draw(2, 9)
     out = network(pixels)

@@ -71,10 +71,10 @@ def cross_weights(
     last = model.transformer.decoder.layers[-1].multihead_attn
     found = []
 
-    def look(layer, inputs):
-        found.append(layer.weights(*inputs))
+    def look(layer, inputs, words):
+        found.append(layer.weights(*inputs, words["memory"], words["mask"]))
 
-    hook = last.register_forward_pre_hook(look)
+    hook = last.register_forward_pre_hook(look, with_kwargs=True)
     try:
         with evaluation_mode(model):
             model(source, target)
