@@ -71,10 +71,10 @@ def cross_weights(
     last = model.transformer.decoder.layers[-1].multihead_attn
     found = []
 
-    def look(layer, inputs, words):
-        found.append(layer.weights(*inputs, words["memory"], words["mask"]))
+    def look(layer, inputs):
+        found.append(layer.weights(*inputs))
 
-    hook = last.register_forward_pre_hook(look, with_kwargs=True)
+    hook = last.register_forward_pre_hook(look)
     try:
         with evaluation_mode(model):
             model(source, target)
