@@ -1,5 +1,6 @@
 """Shapes are checked while the tests run; what a machine cannot run is named at the end, never skipped in silence."""
 
+import ctypes
 import os
 from collections import Counter
 from pathlib import Path
@@ -41,6 +42,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"{count} tests: {reason.removeprefix('Skipped: ')}")
     if not skipped:
         terminalreporter.line("nothing: every test ran")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_goes_back():
+    """What the tests of a file let go of goes back to the system, where the C library can give it."""
+    yield
+    if give := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        give(0)
 
 
 @pytest.fixture(scope="session")

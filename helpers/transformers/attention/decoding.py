@@ -71,11 +71,10 @@ def cross_weights(
     last = model.transformer.decoder.layers[-1].multihead_attn
     found = []
 
-    def note(layer, inputs, named):
-        named = {name: named[name] for name in ("memory", "mask")}
-        found.append(layer.weights(*inputs, **named))
+    def look(layer, inputs):
+        found.append(layer.weights(*inputs))
 
-    hook = last.register_forward_pre_hook(note, with_kwargs=True)
+    hook = last.register_forward_pre_hook(look)
     try:
         with evaluation_mode(model):
             model(source, target)
