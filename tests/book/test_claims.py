@@ -149,6 +149,6 @@ def test_the_script_is_on_that_page_alone():
 def test_the_landing_page_counts():
     claims = [record for _, record in stored()]
     unlike = sum(record["verdict"] != "holds" for record in claims)
-    page = (HTML / "index.html").read_text()
+    page = (HTML / "book/index.html").read_text()
     for number, what in ((len(chapters()), "chapters"), (len(claims), "claims run"), (unlike, "of which do not hold")):
         assert f"<strong>{number}</strong>" in page and what in page
