@@ -12,7 +12,7 @@ export DLE_PROGRESS ?= 1
 PYTEST := DLE_PROGRESS=0 $(BIN)/python -m pytest -n $${WORKERS:-auto} --dist loadfile --no-loadscope-reorder
 DUE = $(BIN)/python -m tools.due $(if $(ALL),--all) $(if $(SHARD),--shard $(SHARD)) >_build/due
 
-.PHONY: book test notebooks check check-code run refresh verify steady bench publish serve oldest newest lock clean help
+.PHONY: book test notebooks check check-code run refresh verify steady shape bench publish serve oldest newest lock clean help
 
 book: .venv/installed ## build the website in _build/html
 	@mkdir -p _build
@@ -51,6 +51,9 @@ STEADY := OMP_NUM_THREADS=2,MKL_NUM_THREADS=2,OMP_WAIT_POLICY=PASSIVE OMP_NUM_TH
 steady: .venv/installed ## execute and compare with 2 and 4 threads and older instruction sets [NOTEBOOK=part/chapter]
 	@set -e; for setting in $(STEADY); do echo "$$setting"; env $$(echo $$setting | tr , ' ') \
 		$(PYTEST) --nbval --nbval-current-env $(if $(NOTEBOOK),book/$(NOTEBOOK).ipynb,book); done
+
+shape: book ## measure in a browser what a reader of each page meets: shares of height, runs of code, captions
+	@$(BIN)/python -m tools.shape $(NOTEBOOK)
 
 bench: .venv/installed ## time our code against the alternatives [SUBJECT=fit] [DEVICE=cuda]; STORE=1 puts it on the site
 	@$(BIN)/python -m benchmarks $(SUBJECT) $(if $(DEVICE),--device $(DEVICE)) $(if $(STORE),--store)

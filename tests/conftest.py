@@ -1,7 +1,7 @@
 """Shapes are checked while the tests run; what a machine cannot run is named at the end, never skipped in silence."""
 
+import ctypes
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,16 +9,12 @@ import matplotlib
 import pytest
 from jaxtyping import install_import_hook
 
+from tools.browser import chromium
+
 install_import_hook("helpers", "beartype.beartype")  # before the first import of helpers
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def chromium() -> str | None:
-    """Where the browser is: $CHROMIUM, or a Chromium or Chrome on the path."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 def pytest_configure(config):
@@ -46,6 +42,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"{count} tests: {reason.removeprefix('Skipped: ')}")
     if not skipped:
         terminalreporter.line("nothing: every test ran")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_goes_back():
+    """What the tests of a file let go of goes back to the system, where the C library can give it."""
+    yield
+    if give := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        give(0)
 
 
 @pytest.fixture(scope="session")

@@ -24,16 +24,17 @@ ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 SETUP = (ROOT / "tools" / "setup_cell.py").read_text().rstrip("\n")
 KEPT_METADATA = ("tags", "mystnb")
-CHECK = {"code_prompt_show": "check", "code_prompt_hide": "check"}  # the name of the fold over a claim's code
 
-# What a page says of its own execution, asked of the kernel after the last cell.
+# What a page says of its own execution, asked of the kernel after the last cell, in the seconds of tools/yardstick.py.
 PROBE = """
 import json, platform, resource, sys
 import numpy, torch
 from helpers.data import bytes_downloaded
-usage = resource.getrusage(resource.RUSAGE_SELF)
+from tools.yardstick import in_reference_seconds, seconds
+usage, yardstick = resource.getrusage(resource.RUSAGE_SELF), seconds()
 print(json.dumps(dict(
-    cpu_seconds=round(usage.ru_utime + usage.ru_stime),
+    cpu_seconds=in_reference_seconds(usage.ru_utime + usage.ru_stime, yardstick),
+    yardstick=round(yardstick, 3),
     peak_megabytes=round(usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)),
     bytes_downloaded=bytes_downloaded(),
     python=platform.python_version(), torch=torch.__version__, numpy=numpy.__version__,
@@ -92,7 +93,9 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.source = cell.source.rstrip("\n")
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_METADATA})
         if cell.cell_type == "code" and claims(cell.source):
-            _fold(cell)
+            fold(cell, "check")
+        elif cell.source == SETUP or "parameters" in cell.metadata.get("tags", []):
+            fold(cell, "set-up")
         name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         seen[name] = seen.get(name, 0) + 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
@@ -107,10 +110,11 @@ def claims(source: str) -> bool:
     return any(isinstance(call.func, ast.Name) and call.func.id == "claim" for call in calls)
 
 
-def _fold(cell: nbformat.NotebookNode) -> None:
-    """Hide the code of a claim's check under the word "check"; its box stays in sight."""
+def fold(cell: nbformat.NotebookNode, name: str) -> None:
+    """Hide a cell's code under a name that says what it holds; what it prints and draws stays in sight."""
     cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
-    cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | CHECK
+    prompts = {"code_prompt_show": name, "code_prompt_hide": name}
+    cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | prompts
 
 
 def _merged(outputs: list) -> list:
@@ -136,7 +140,7 @@ def refresh(name: str) -> None:
     path = find(name)
     notebook = nbformat.read(path, as_version=4)
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    setup.source, setup.metadata["tags"] = SETUP, ["hide-input"]
+    setup.source = SETUP
     normalise(notebook)
     before = [dict(cell) for cell in json.loads(nbformat.writes(notebook))["cells"]]
     for cell in notebook.cells:

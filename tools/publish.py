@@ -148,7 +148,7 @@ def copy(notebook: nbformat.NotebookNode, plain: Plain, source: str) -> None:
         cell.id = f"cell-{number}"
         tags, fold = cell.metadata.get("tags", []), cell.metadata.get("mystnb", {}).get("code_prompt_show", "code")
         cell.metadata = nbformat.from_dict({"tags": ["parameters"]} if "parameters" in tags else {})
-        if "hide-input" in tags:  # Colab folds a cell that begins with a title
+        if "hide-input" in tags and "parameters" not in tags:  # Colab folds a cell that begins with a title
             cell.source, cell.metadata["cellView"] = f"# @title {fold}\n{cell.source}", "form"
     for cell in folded:
         cell.metadata["id"] = cell.id

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from pages import CLAIM, PARTS, heading, notebooks, planned, question, title, write_picture
+from pages import CLAIM, PARTS, heading, notebooks, planned, question, records, systems, title, write_picture
 from sphinx.errors import ExtensionError
 
 CARDS = "<!-- a card for each chapter -->"
+NUMBERS = "<!-- numbers -->"
 ASSEMBLED = {"book/claims", "book/systems", "book/performance", "book/api"}
 SOURCES = ("helpers/**/*.py", "book/systems.tsv", "book/_static/**/*")
 GRID = ["::::{grid} 1 1 2 2", ":gutter: 3"]
@@ -37,13 +38,26 @@ def cards(app) -> str:
     return "\n".join([*text, "", "### To come", "", *GRID, "", *later, "::::"])
 
 
+def numbers(app) -> str:
+    """What the book holds today, counted."""
+    pages = notebooks(app)
+    claims = [record for notebook in pages.values() for record in records(notebook)]
+    open_ones = sum(record["verdict"] != "holds" for record in claims)
+    rows = systems(app)
+    built = sum(bool(row["claims"]) for row in rows)
+    return (
+        f"**{len(pages)}** chapters · **{built}** of {len(rows)} systems built and tested · **{len(claims)}** claims run, "
+        f"**{open_ones}** of which do not hold as stated or are not seen at this size"
+    )
+
+
 def prepare_page(app, docname, source) -> None:
     """Put the cards on the landing page, and under each notebook what its stored execution cost.
 
     The renderer does not know the claims' records; they are for the ledger, which reads the files.
     """
     if docname == app.config.root_doc:
-        source[0] = source[0].replace(CARDS, cards(app))
+        source[0] = source[0].replace(CARDS, cards(app)).replace(NUMBERS, numbers(app))
     if Path(app.env.doc2path(docname)).suffix != ".ipynb":
         return
     notebook = json.loads(source[0])
@@ -53,10 +67,30 @@ def prepare_page(app, docname, source) -> None:
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(CLAIM, None)
+    notebook["cells"] = joined(notebook["cells"])
     notebook["cells"].append(
         {"cell_type": "markdown", "id": "measured", "metadata": {}, "source": MADE.format(**measured)}
     )
     source[0] = json.dumps(notebook)
+
+
+def fold(cell: dict) -> str:
+    """The name of the fold that hides a cell's code, "" where it is in sight or the fold has none."""
+    hidden = "hide-input" in cell["metadata"].get("tags", [])
+    return cell["metadata"].get("mystnb", {}).get("code_prompt_show", "") if hidden else ""
+
+
+def joined(cells: list[dict]) -> list[dict]:
+    """The cells as the site shows them: neighbouring folds of one name are one fold, up to the first that has an output."""
+    shown: list[dict] = []
+    for cell in cells:
+        last = shown[-1] if shown else {}
+        if fold(cell) and not last.get("outputs", True) and fold(last) == fold(cell):
+            source = "".join(last["source"]) + "\n\n\n" + "".join(cell["source"])
+            shown[-1] = cell | {"source": source}
+        else:
+            shown.append(cell)
+    return shown
 
 
 def reread(app, env, added, changed, removed) -> set[str]:

@@ -144,3 +144,11 @@ def test_contents_stand_at_the_side(browser):
 def test_the_script_is_on_that_page_alone():
     assert "claims.js" in PAGE.read_text() and "claims.js" not in (HTML / "book/errata.html").read_text()
     assert (ROOT / "book/_static/claims.js").exists() and BOOK
+
+
+def test_the_landing_page_counts():
+    claims = [record for _, record in stored()]
+    unlike = sum(record["verdict"] != "holds" for record in claims)
+    page = (HTML / "book/index.html").read_text()
+    for number, what in ((len(chapters()), "chapters"), (len(claims), "claims run"), (unlike, "of which do not hold")):
+        assert f"<strong>{number}</strong>" in page and what in page

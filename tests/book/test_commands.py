@@ -73,8 +73,10 @@ def test_a_claim_is_folded_and_differs_at_another_seed_without_stopping(book, ca
     notebook = nbformat.read(book, as_version=4)
     notebook.cells[-1].source = CLAIM
     nbformat.write(normalise(notebook), book)
-    cell = nbformat.read(book, as_version=4).cells[-1]
-    assert cell.metadata.tags == ["hide-input"] and cell.metadata.mystnb.code_prompt_show == "check"
+    setup, parameters, *_, cell = (c for c in nbformat.read(book, as_version=4).cells if c.cell_type == "code")
+    assert [c.metadata.mystnb.code_prompt_show for c in (setup, parameters, cell)] == ["set-up", "set-up", "check"]
+    assert setup.metadata.tags == cell.metadata.tags == ["hide-input"]
+    assert parameters.metadata.tags == ["hide-input", "parameters"]
     run("part/chapter", ["seed=0"])
     assert "other than the recorded ones: none" in capsys.readouterr().out
     run("part/chapter", ["seed=7"])

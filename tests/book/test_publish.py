@@ -165,11 +165,9 @@ def test_copies_are_plain(published):
                 assert RAW.findall(cell.source) == [] and SOLVED not in cell.source
         code, stored = ([c for c in n.cells if c.cell_type == "code"] for n in (notebook, original))
         assert [UNTITLED.sub("", cell.source) for cell in code[1:]] == [cell.source for cell in stored[1:]]
-        folded = [
-            ("cellView" in copied.metadata, "hide-input" in cell.metadata.get("tags", []))
-            for copied, cell in zip(code, stored)
-        ]
-        assert all(a == b for a, b in folded)
+        for copied, cell in zip(code, stored):
+            tags = cell.metadata.get("tags", [])
+            assert ("cellView" in copied.metadata) == ("hide-input" in tags and "parameters" not in tags)
         shown, kept = ([[o.get("data", o.get("text")) for o in c.outputs] for c in cells] for cells in (code, stored))
         assert shown == kept
         figures = [(o, s) for c, s in zip(code, stored) for o in c.outputs if "image/png" in o.get("data", {})]
@@ -284,15 +282,17 @@ def test_folds_have_names_and_figures_their_captions():
     cells = [nbformat.v4.new_markdown_cell("# T")]
     cells += [nbformat.v4.new_code_cell('REPOSITORY = ""', metadata={"tags": ["hide-input"]})]
     cells += [nbformat.v4.new_code_cell("claim()", metadata={"tags": ["hide-input"], "mystnb": fold})]
+    cells += [nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["hide-input", "parameters"], "mystnb": fold})]
     cells += [
         nbformat.v4.new_code_cell("plot()", metadata={"mystnb": {"figure": {"caption": "As {cite:t}`a2015` say."}}})
     ]
     measured = dict(python="3", torch="2", numpy="2", cpu_seconds=1)
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"measured": measured, "verified": {"fingerprint": "f"}})
     copy(notebook, Plain("book/part/one", LABELS), "A")
-    setup, check, plot, caption = notebook.cells[1:5]
+    setup, check, parameters, plot, caption = notebook.cells[1:6]
     assert setup.source == '# @title code\nREPOSITORY = "A"' and setup.metadata.cellView == "form"
     assert check.source == "# @title check\nclaim()" and check.metadata.cellView == "form"
+    assert parameters.source == "seed = 0" and parameters.metadata == {"tags": ["parameters"]}  # a reader sets them
     assert plot.source == "plot()" and plot.metadata == {}
     assert caption.cell_type == "markdown" and caption.source == "*As A and B (2015) say.*"
     assert "verified" not in notebook.metadata

@@ -82,6 +82,19 @@ def test_cell_computes_its_genotype():
     assert loose.outputs == 8
 
 
+def test_each_cell_of_a_net_reads_the_two_before_it():
+    """The first of a stage reads the stage's input twice; before the second stage stands a pool."""
+    torch.manual_seed(0)
+    net = CellNet(BOTH, depth=3, width=4, classes=3, channels=1).eval()
+    x = torch.randn(2, 1, 12, 12)
+    made = [net.stem(x)]
+    for number, cells in enumerate(net.stages):
+        made = [nn.functional.max_pool2d(made[-1], 2) if number else made[-1]]
+        for cell in cells:
+            made.append(cell(made[-1], made[max(len(made) - 2, 0)]))
+    assert_close(net(x), net.head(made[-1].relu().mean((2, 3))))
+
+
 def test_gradients_reach_every_parameter():
     torch.manual_seed(0)
     net = CellNet(BOTH, depth=2, width=4, classes=3, channels=1)

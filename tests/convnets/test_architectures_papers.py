@@ -5,7 +5,16 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from helpers.convnets.architectures import alexnet, googlenet, inception, lenet, mobilenet, nasnet
+from helpers.convnets.architectures import (
+    alexnet,
+    googlenet,
+    inception,
+    inception_resnet,
+    lenet,
+    mobilenet,
+    nasnet,
+    zfnet,
+)
 from helpers.convnets.architectures import network_in_network as nin
 from helpers.convnets.architectures.catalogue import CATALOGUE
 from helpers.convnets.output_size import layer_table
@@ -74,6 +83,15 @@ def test_subsampling_and_prototypes_as_defined():
     assert lenet.Squash()(torch.tensor([1.0, -1.0])).tolist() == pytest.approx([1, -1], abs=1e-4)
 
 
+def test_lenet5_squashes_every_layer_but_the_last():
+    net = lenet.lenet5().double()
+    x = images = 9 * randn(2, 1, 32, 32)
+    for layer in (net.c1, net.s2, net.c3, net.s4, net.c5):
+        x = 1.7159 * torch.tanh(layer(x) * 2 / 3)
+    x = 1.7159 * torch.tanh(net.f6(x.flatten(1)) * 2 / 3)
+    assert_close(net(images), -torch.cdist(x, net.output.codes).square())
+
+
 def test_lenet5_names_the_remedy_for_other_images():
     with pytest.raises(ValueError, match=r"images of \(28, 28\) pixels: LeNet-5 reads 32x32, so pad"):
         lenet.lenet5()(torch.zeros(1, 1, 28, 28))
@@ -105,6 +123,29 @@ def test_response_norm_of_googlenet():
         assert_close(norm(x), x / (1 + 1e-4 * sums) ** 0.75)
     later = meta(googlenet.googlenet)
     assert all(isinstance(norm, nn.Identity) for norm in (later.norm1, later.norm2))
+
+
+def test_stem_of_googlenet_by_hand():
+    """Each response norm is at work: the first behind the pool, the second before the next one."""
+    net, seen = googlenet.googlenet_2014(aux_logits=False).double().eval(), []
+    net.inception3a.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = 300 * randn(1, 3, 64, 64)
+    net(images)
+    pool, norm = nn.MaxPool2d(3, 2, ceil_mode=True), googlenet.response_norm()
+    x = norm(pool(net.conv1.conv(images).relu()))
+    x = net.conv3.conv(net.conv2.conv(x).relu()).relu()
+    assert_close(seen[0], pool(norm(x)))
+    assert (pool(x) / seen[0].clamp(min=1e-9)).max() > 1.01  # the numbers are large enough for a norm to be seen
+
+
+def test_where_response_norms_stand():
+    """AlexNet's section 3.5: behind the ReLUs of layers 1 and 2, before their pools; in ZFNet behind the pools."""
+    kinds = {"Conv2d": "c", "ReLU": "r", "LocalResponseNorm": "n", "MaxPool2d": "p"}
+    rows = {
+        name: "".join(kinds[type(layer).__name__] for layer in meta(builder).features)
+        for name, builder in dict(original=alexnet.alexnet_2012, course=alexnet.alexnet_course, zf=zfnet.zfnet).items()
+    }
+    assert rows == {"original": "crnpcrnpcrcrcrp", "course": "crpcrpcrcrcrp", "zf": "crpncrpncrcrcrp"}
 
 
 def test_two_gpus_are_two_towers():
@@ -207,6 +248,13 @@ def test_inception_v2_has_the_count_of_the_released_model():
     ]  # fmt: skip
 
 
+def test_pools_of_inception_v2():
+    """The paper's table: means, but for the two modules that halve the size and for the last one."""
+    pools = [layer.pool for layer in meta(inception.inception_v2).features if isinstance(layer, inception.Mixed)]
+    kinds = "".join("m" if isinstance(pool, nn.MaxPool2d) else "a" for pool in pools)
+    assert kinds == "aamaaaamam" and [pool.stride for pool in pools] == [2 if i in (2, 7) else 1 for i in range(10)]
+
+
 def test_factorised_filters_see_as_much_with_fewer_weights():
     """25 to 18 weights per pair of maps, and 49 to 14."""
     small, large = meta(inception.inception_small), meta(inception.inception_small, factorised=False)
@@ -218,6 +266,21 @@ def test_factorised_filters_see_as_much_with_fewer_weights():
             seen = [1 + sum(layer.kernel_size[axis] - 1 for layer in layers) for axis in (0, 1)]
             assert seen == [int(branch[-1])] * 2
     assert weights == {"branch5x5": [18, 25], "branch7x7": [14, 49]} and count(small) < count(large)
+
+
+def test_small_nets_take_their_options():
+    """The scale of the residuals in each block, and norms or none."""
+    for scale in (0.2, 1.0):
+        net = meta(inception_resnet.inception_resnet_small, scale=scale)
+        assert [m.scale for m in net.modules() if isinstance(m, inception_resnet.Residual)] == 4 * [scale]
+    for naive in (False, True):
+        norms = [
+            sum(
+                isinstance(m, nn.BatchNorm2d) for m in meta(googlenet.googlenet_small, naive=naive, norm=norm).modules()
+            )
+            for norm in (True, False)
+        ]
+        assert norms == [1 + 3 * (3 if naive else 6), 0]
 
 
 # MobileNet

@@ -1,6 +1,7 @@
 """Residual, plain, pre-activation, wide and highway nets, ResNeXt's three forms, stochastic depth, nets taken apart."""
 
 import math
+from functools import partial
 
 import jaxtyping
 import pytest
@@ -388,6 +389,18 @@ def test_an_ungated_highway_layer_is_a_residual_block():
     transform = nn.Sequential(block.norm1, nn.ReLU(), block.conv1, block.norm2, nn.ReLU(), block.conv2)
     x = images(2, 16, 6, 6)
     assert_close(Highway(transform, None)(x), block(x))
+
+
+@pytest.mark.parametrize("build, layers", [(partial(highway_mlp, depth=8, image=8), 6), (highway_small, 9)])
+def test_highway_nets_differ_in_their_gates_alone(build, layers):
+    """Gates that begin with the bias, the sum without gates, and neither: of the same maps."""
+    nets = {kind: build(kind=kind, bias=-1.5) for kind in ("highway", "residual", "plain")}
+    found = {kind: [m for m in net.modules() if isinstance(m, Highway)] for kind, net in nets.items()}
+    assert [len(found[kind]) for kind in nets] == [layers, layers, 0]
+    assert all(layer.gate is None for layer in found["residual"])
+    assert all((layer.gate.bias == -1.5).all() for layer in found["highway"])
+    gates = sum(count(layer.gate) for layer in found["highway"])
+    assert count(nets["residual"]) == count(nets["plain"]) == count(nets["highway"]) - gates
 
 
 @pytest.mark.parametrize("bias, low, high", [(-4.0, 0.0, 0.05), (-2.0, 0.05, 0.2), (0.0, 0.4, 0.6)])

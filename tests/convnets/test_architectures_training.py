@@ -76,6 +76,17 @@ def test_rates_of_dropout(builder, rates, uninitialised):
     assert found == rates
 
 
+def test_rates_that_are_not_asked_for(uninitialised):
+    """GoogLeNet's table 1 and section 5: 40 % before the last layer, 70 % in the heads; torchvision's others."""
+    options = dict(init_weights=False)
+    theirs = [meta(torchvision.models.googlenet, **options), meta(torchvision.models.inception_v3, **options)]
+    nets = meta(googlenet.googlenet_2014), meta(googlenet.googlenet), meta(inception.inception_v3)
+    ours, *rest = [sorted(m.p for m in net.modules() if isinstance(m, nn.Dropout)) for net in (*nets, *theirs)]
+    assert ours == [0.4, 0.7, 0.7] and rest[:2] == rest[2:] == [[0.2, 0.7, 0.7], [0.5]]
+    for builder in (alexnet.alexnet_2012, zfnet.zfnet):  # 0.5 in both papers
+        assert [m.p for m in meta(builder).modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5], builder.__name__
+
+
 @pytest.mark.parametrize("name", ["alexnet", "vgg16", "vgg13_bn", "squeezenet1_1", "mobilenet_v2"])
 def test_layers_stand_in_the_order_of_torchvisions(name, uninitialised):
     family = {"alexnet": alexnet, "squeezenet1_1": squeezenet, "mobilenet_v2": mobilenet}.get(name, vgg)

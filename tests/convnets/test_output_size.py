@@ -57,6 +57,7 @@ CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+TWO_GPUS = {n: p._replace(groups=2) if n in ("CONV2", "CONV4", "CONV5") else p for n, p in ALEXNET.items()}
 
 
 def thousands(examples=1000):
@@ -128,8 +129,7 @@ def test_the_alexnet_table_of_the_course():
     assert (rows["CONV1"].weights, rows["CONV1"].parameters) == (34_848, 34_944)
     assert rows["POOL1"].parameters == 0
     assert total(rows.values(), "parameters") == 62_378_344
-    two_gpus = {n: p._replace(groups=2) if n in ("CONV2", "CONV4", "CONV5") else p for n, p in ALEXNET.items()}
-    assert total(volume_table(two_gpus, (3, 227, 227)), "parameters") == 60_965_224
+    assert total(volume_table(TWO_GPUS, (3, 227, 227)), "parameters") == 60_965_224
 
 
 def test_the_vgg_table_of_the_course():
@@ -141,7 +141,9 @@ def test_the_vgg_table_of_the_course():
     assert total(rows, "multiply_adds") == 15_470_264_320
 
 
-@pytest.mark.parametrize("plan, size", [(ALEXNET, 227), (VGG16, 224)], ids=["alexnet", "vgg16"])
+@pytest.mark.parametrize(
+    "plan, size", [(ALEXNET, 227), (TWO_GPUS, 227), (VGG16, 224)], ids=["alexnet", "two GPUs", "vgg16"]
+)
 def test_plan_module_and_table_agree(plan, size):
     with torch.device("meta"):
         model = as_module(plan, (3, size, size))
@@ -541,6 +543,7 @@ def test_depthwise_separable_is_a_full_convolution_of_rank_one():
     separable = sum(row.multiply_adds for row in layer_table(layer, (5, 8, 8)))
     assert separable * 9 * 7 == conv_multiply_adds(5, 7, 3, 4) * (9 + 7)  # 1/N + 1/k²
     assert sum(p.numel() for p in layer.parameters()) == 5 * 9 + 5 * 7 + 7
+    assert sum(p.numel() for p in DepthwiseSeparable(5, 7, 3, bias=False).parameters()) == 5 * 9 + 5 * 7
 
 
 def test_coordinates():
@@ -610,6 +613,28 @@ def test_union_of_paths():
     assert block == Field(5, 1, -2)
     askew = union(receptive_field([(3, 2)]), receptive_field([(1, 2)]))  # unpadded: the 1x1 path sits at the left end
     assert askew == Field(3, 2, 0) and receptive_field([(1, 2)]).offset != askew.offset
+
+
+def test_union_of_paths_that_look_to_different_sides():
+    """Neither sees all: the field goes from the first pixel of the one to the last of the other, as measured."""
+    paths = [(3, 1, 0), (3, 1, 2)]
+    field = union(*(receptive_field([layer]) for layer in paths))
+    assert field == Field(5, 1, -2)
+    convs = [nn.Conv1d(1, 1, *layer, bias=False).double() for layer in paths]
+    x = randn(1, 1, 12).requires_grad_()
+    y = convs[0](x) + convs[1](x)[..., :10]
+    seen = torch.autograd.grad(y[0, 0, 4], x)[0].flatten().nonzero().flatten().tolist()
+    assert (seen[0], seen[-1]) == field.extent(4) == (2, 6)
+
+
+def test_colours_do_not_cancel_in_the_gradient_of_a_pixel():
+    conv = nn.Conv2d(3, 2, 1, bias=False)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([[1.0, -3.0, 0.5], [1.0, 1.0, 0.0]])[..., None, None])
+    gradient = input_gradient(conv, torch.rand(1, 3, 4, 5), (2, 3))
+    expected = torch.zeros(4, 5)
+    expected[2, 3] = 2 + 2 + 0.5  # of the channels' sum, by each colour: 2, -2 and 0.5
+    assert torch.equal(gradient, expected)
 
 
 def test_gradients_reach_every_parameter():
@@ -720,6 +745,10 @@ def test_kernels_of_other_devices_and_types_of_a_separable_layer():
             "kernel 7 with dilation 2 spans 13 but the padded input is 11: shrink the kernel, or pad the input of 11 by 1",
         ),
         (lambda: conv_output_size(3, 5), "kernel 5 but the padded input is 3"),
+        (
+            lambda: conv_output_size(2, 5),
+            "the padded input is 2: shrink the kernel, or pad the input of 2 by 2 on either",
+        ),
         (lambda: conv_output_size((9, 3), 5), "kernel 5 but the padded input is 3"),
         (lambda: conv_output_size(9, 3, stride=0), "stride = 0: it is at least 1"),
         (lambda: conv_output_size(9, 3, padding=-1), "padding = -1: it is at least 0"),

@@ -2,11 +2,14 @@
 
 from copy import deepcopy
 from functools import partial
+from itertools import pairwise
 
 import pytest
+import scipy.optimize
 import torch
 from torch import nn, optim
 from torch.nn import functional as F
+from torch.optim.lbfgs import _strong_wolfe
 
 from helpers.foundations.optimizers import (
     BFGS,
@@ -26,6 +29,7 @@ from helpers.foundations.optimizers import (
     saddle,
 )
 from helpers.foundations.optimizers.landscapes import coordinates
+from helpers.foundations.optimizers.line_search import Point, strong_wolfe
 
 FIRST_ORDER = [SGD, Momentum, Nesterov, AdaGrad, RMSProp, Adam, AdamW]
 TORCH = {
@@ -213,6 +217,17 @@ def test_landscapes_have_their_minima():
     assert bowl(torch.tensor([[2.0, 1.0]]), (3.0, 5.0)).tolist() == [8.5]
 
 
+def test_landscapes_are_those_of_the_literature():
+    """Away from their minima too: Rosenbrock's against scipy, the others against their definitions."""
+    points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a, b = points.unbind(1)
+    torch.testing.assert_close(rosenbrock(points), torch.from_numpy(scipy.optimize.rosen(points.T.numpy())))
+    rests = (1.5 - a + a * b, 2.25 - a + a * b**2, 2.625 - a + a * b**3)
+    torch.testing.assert_close(beale(points), torch.stack(rests).square().sum(0))
+    torch.testing.assert_close(saddle(points), a**2 / 2 - b**2 / 2 + b**4 / 4)
+    torch.testing.assert_close(bowl(points), a**2 / 2 + 5 * b**2)
+
+
 @pytest.mark.parametrize("method", [*FIRST_ORDER, Newton, BFGS, LBFGS], ids=lambda m: m.__name__)
 def test_gradients_reach_every_parameter(method):
     model = network()
@@ -274,6 +289,25 @@ def test_bfgs_with_exact_search_solves_a_quadratic_in_n_steps(n):
     assert loss[n] < 1e-12 * loss[0] < loss[n - 1]
 
 
+def test_bfgs_takes_the_steps_of_its_equations():
+    """Nocedal & Wright 2006, equations 6.17 and 6.20: each pair corrects H, the first one scales H before."""
+    A = spread(4, 20)
+
+    def f(x):
+        return 0.5 * x @ A @ x + 0.25 * x.pow(4).sum()
+
+    path = descend(f, torch.linspace(-1, 2, 4), partial(BFGS, lr=0.7, max_iter=1), 6)
+    g, eye, H = path @ A + path**3, torch.eye(4).double(), None
+    torch.testing.assert_close(path[1] - path[0], -0.7 * g[0] / g[0].abs().sum())  # shorter, as the scale is unknown
+    for k in range(1, 6):
+        s, y = path[k] - path[k - 1], g[k] - g[k - 1]
+        rho = 1 / (y @ s)
+        H = eye / rho / (y @ y) if H is None else H
+        V = eye - rho * torch.outer(s, y)
+        H = V @ H @ V.T + rho * torch.outer(s, s)
+        torch.testing.assert_close(path[k + 1] - path[k], -0.7 * H @ g[k])
+
+
 def spread(n: int, condition: float) -> torch.Tensor:
     """A symmetric matrix with n different eigenvalues from 1 to `condition`."""
     Q, _ = torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64))
@@ -304,6 +338,41 @@ def test_searches_come_back_from_where_the_loss_is_no_number(search):
     torch.testing.assert_close(path[-1], torch.ones(2).double(), rtol=0, atol=1e-3)
     starved = partial(BFGS, lr=50, max_iter=1, max_eval=2, line_search_fn=search)
     assert descend(lambda x: (x - x.log()).sum(), (0.1, 4.0), starved, 2).tolist() == [[0.1, 4.0]] * 3
+
+
+def wavy(seed: int, t: float) -> tuple[float, float]:
+    """A line with hills and valleys that begins downwards: its height and slope at t."""
+    a, w, p = torch.rand(3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).unbind()
+    w, p = 1 + 6 * w, 6.3 * p
+    way = -1 if (a * w * p.cos()).sum() > 0.3 else 1
+    height = (a * (w * way * t + p).sin()).sum() - 0.3 * way * t + 0.01 * t**2
+    return height.item(), (way * (a * w * (w * way * t + p).cos()).sum() - 0.3 * way + 0.02 * t).item()
+
+
+@pytest.mark.parametrize("first", [0.1, 0.5, 1.0, 4.0])
+def test_strong_wolfe_is_torchs_on_wavy_lines(first):
+    """Where a step outwards may end higher than the one before: the same length after as many evaluations."""
+    d, seen = torch.ones(1, dtype=torch.float64), []
+
+    def evaluate(t: float, seed: int, lengths: list) -> Point:
+        lengths.append(float(t))
+        height, slope = wavy(seed, lengths[-1])
+        return Point(t, height, slope * d, slope)
+
+    for seed in range(150):
+        ours, theirs = [], []
+        start = evaluate(0.0, seed, [])
+        assert start.slope < 0
+        end = strong_wolfe(partial(evaluate, seed=seed, lengths=ours), first, start, 25, 1e-9)
+        loss, _, t, count = _strong_wolfe(
+            lambda _, t, __, seed=seed, theirs=theirs: evaluate(t, seed, theirs)[1:3], 0 * d, first, d, *start[1:]
+        )
+        if min((abs(a - b) for a, b in pairwise(theirs)), default=1) < 1e-4:
+            continue  # so near that rounding decides where the next one lies
+        assert ours == pytest.approx(theirs) and len(ours) == count, seed
+        assert (float(end.t), end.loss) == pytest.approx((float(t), loss)), seed
+        seen.append(count)
+    assert len(seen) > 140 and max(seen) > 4  # some brackets were narrowed down
 
 
 RATES = {SGD: 0.5, Momentum: 0.1, Nesterov: 0.1, AdaGrad: 0.1, RMSProp: 0.01, Adam: 0.03, AdamW: 0.03}

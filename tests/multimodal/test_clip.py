@@ -1,10 +1,7 @@
 """CLIP's encoders against transformers' CLIPModel and timm's ResNet, in outputs, gradients, counts and names."""
 
-import subprocess
-import sys
 from functools import partial
 from math import log
-from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -37,6 +34,7 @@ from helpers.multimodal.clip import (
     symmetric_loss,
 )
 from helpers.training import fit, gradient_update
+from tests.fresh import fresh
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -500,7 +498,7 @@ def test_nothing_happens_at_import():
         "assert torch.equal(state, torch.random.get_rng_state()); "
         "assert not {'sklearn', 'transformers', 'timm', 'matplotlib'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+    fresh(program)
 
 
 def test_a_batch_stream_feeds_the_loss():

@@ -98,7 +98,7 @@ def test_alone_gathering_changes_nothing():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What the program found alone, and in each of two processes."""
-    return alone_and_in_two(PROGRAM, tmp_path_factory.mktemp("runs"))[1]
+    return alone_and_in_two(PROGRAM, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.parametrize("run", ["gathered, one step", "gathered, ten steps"])

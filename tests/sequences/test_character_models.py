@@ -1,10 +1,7 @@
 """Character models: NumPy against torch, WaveNet against nn.Conv1d, samples with a cache against samples without."""
 
-import subprocess
-import sys
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +23,7 @@ from helpers.sequences.character_models import (
 )
 from helpers.sequences.character_models.wavenet import check_past
 from helpers.sequences.rnn_lstm import GRU, LSTM, RNN
+from tests.fresh import fresh
 
 VOCAB = 11
 NETS = {
@@ -66,6 +64,7 @@ def test_parameter_count():
     for net, gates in ((RNN, 1), (GRU, 3), (LSTM, 4)):
         expected = v * d + gates * h * (d + h + 2) + v * (h + 1)
         assert count(CharacterRNN(net, vocab=v, dim=d, hidden=h)) == expected
+        assert count(CharacterRNN(net, vocab=v, dim=d, hidden=h, depth=3)) == expected + 2 * gates * h * (2 * h + 2)
     c, s, layers, k = 32, 64, 6, 2
     layer = 2 * c * (k * c + 1) + c * (c + 1) + s * (c + 1)
     expected = v * c + layers * layer + s * (s + 1) + v * (s + 1)
@@ -97,6 +96,15 @@ def test_matches_reference_min_char_rnn():
     for name, parameter in pairs.items():
         assert parameter.grad.abs().max() > 1e-4
         assert_close(torch.from_numpy(gradients[name]), parameter.grad, rtol=0, atol=1e-12)
+
+
+def test_first_weights_of_min_char_rnn():
+    """0.01 times normal draws, of another seed others; biases are 0."""
+    one, two = MinCharRNN(96, 100).weights, MinCharRNN(96, 100, seed=1).weights
+    for name in ("W_xh", "W_hh", "W_hy"):
+        assert one[name].std() == pytest.approx(0.01, rel=0.05) and abs(one[name].mean()) < 0.0005
+        assert not np.array_equal(one[name], two[name])
+    assert not one["b_h"].any() and not one["b_y"].any()
 
 
 def test_min_char_rnn_against_differences():
@@ -187,7 +195,9 @@ def test_wavenet_matches_a_naive_computation():
         z = torch.stack(z)
         total = total + layer.skip(z)
         h = h + layer.residual(z)
-    assert_close(model(x)[0][0], model.head(total), rtol=0, atol=1e-12)
+    _, first, _, last = model.head
+    logits = F.linear(F.linear(total.relu(), first.weight, first.bias).relu(), last.weight, last.bias)
+    assert_close(model(x)[0][0], logits, rtol=0, atol=1e-12)
 
 
 @every_net
@@ -395,7 +405,7 @@ for make in (*makers, partial(WaveNet, vocab=5, channels=3, skip=4, dilations=(1
     assert max(g.abs().max() for g in found[0]) > 1e-3
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_bad_input_is_refused():

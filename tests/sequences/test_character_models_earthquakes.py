@@ -5,6 +5,7 @@ from math import log
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from helpers.data import batches
@@ -85,6 +86,31 @@ def test_components_and_frequencies_are_those_of_p_and_s():
     assert crossings["P"][0] > 1.2 * crossings["S"][1:].max()
 
 
+@pytest.fixture
+def silent(monkeypatch):
+    """No noise: what is left of a record are its bursts, of one without any only 0 / 0."""
+    monkeypatch.setattr(torch, "randn", lambda *shape, generator: torch.zeros(*shape))
+
+
+def test_a_third_of_the_records_has_a_knock(silent):
+    r = records(3000)
+    empty = r.waves[r.p < 0].isnan().all(2).all(1)
+    assert empty.double().mean().item() == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_heights_of_p_and_s_vary_by_30_percent_each(silent):
+    """How much louder S is on the north than P on the vertical varies: both factors are drawn from 0.7 to 1.3."""
+    r = records(4000)
+    apart = (r.p >= 0) & (r.s - r.p > 40) & ~r.waves.isnan().any(2).any(1)
+    rows, p, s = torch.arange(int(apart.sum()))[:, None], r.p[apart], r.s[apart]
+    waves = r.waves[apart]
+    loud_p = waves[rows, 0, p[:, None] + torch.arange(20)].square().mean(1).sqrt()
+    loud_s = waves[rows, 1, s[:, None] + torch.arange(20)].square().mean(1).sqrt()
+    ratios = (loud_s / loud_p).log()
+    factors = 2**0.5 * torch.linspace(0.7, 1.3, 1000).log().std()
+    assert factors < ratios.std() < 1.3 * factors  # fading, phases and knocks add a little
+
+
 def test_noise_is_red():
     """An autoregression of order 1 with the coefficient 0.6, before anything can arrive."""
     early = records(4000).waves[..., :12]
@@ -140,6 +166,28 @@ def test_forward_is_its_parts():
     assert_close(model(waves), torch.cat(heads, 1))
     chances = model(waves).sigmoid().mean((0, 2))
     assert (chances < 0.3).all()  # arrivals are rare, and so the heads begin
+
+
+def test_decoders_and_encoder_by_hand():
+    """Each decoder repeats every step twice, three times over; the encoder's convolutions skip every other step."""
+    torch.manual_seed(0)
+    model, waves = EQTransformer().double(), records(4).waves.double()
+    model(waves)  # running statistics that are not 0 and 1
+    model.eval()
+
+    def layers(part):
+        return [[m for m in part if isinstance(m, kind)] for kind in (nn.Conv1d, nn.BatchNorm1d)]
+
+    h = waves
+    for conv, norm, (stride, padding) in zip(*layers(model.encoder), 3 * [(2, 3)] + [(1, 0)], strict=True):
+        h = norm(F.conv1d(h, conv.weight, stride=stride, padding=padding)).relu()
+    assert_close(model.encoder(waves), h)
+    for decode in model.decoders:
+        convs, norms = layers(decode)
+        y = h
+        for conv, norm in zip(convs[:-1], norms, strict=True):
+            y = norm(F.conv1d(y.repeat_interleave(2, 2), conv.weight, padding=2)).relu()
+        assert_close(decode(h), F.conv1d(y, convs[-1].weight, convs[-1].bias, padding=4))
 
 
 def test_matches_reference_sta_lta():

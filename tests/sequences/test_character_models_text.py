@@ -91,6 +91,15 @@ def test_near_copies_lie_on_the_same_side():
     assert 0.05 < len(held) / len(train + held) < 0.15
 
 
+@pytest.mark.parametrize("held_out", [2, 4])
+def test_as_many_documents_are_held_out_as_said(held_out):
+    names = [f"module{i % 3}.function{i}" for i in range(600)]
+    train, held = split_documents("\n\n\n".join(f"{name}\nIts text." for name in names), held_out)
+    share = held.count("Its text.") / 600
+    assert train.count("Its text.") + held.count("Its text.") == 600
+    assert share == pytest.approx(1 / held_out, abs=0.06)
+
+
 def test_windows_share_one_character():
     cut = windows(torch.arange(12), 4)
     assert cut.tolist() == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]
@@ -129,6 +138,8 @@ def test_compressors():
         assert compressed_bits(name, TEXT) == 8 * size(data) / len(data)
         primed = 8 * (size(primer + data) - size(primer)) / len(data)
         assert compressed_bits(name, TEXT, primer.decode()) == primed
+        accents = "déjà vu, où ça? " * 20  # more bytes than characters
+        assert compressed_bits(name, accents) == 8 * size(accents.encode()) / len(accents)
 
 
 def test_auc_matches_reference():

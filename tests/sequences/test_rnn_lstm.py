@@ -1,9 +1,6 @@
 """RNN, LSTM and GRU against torch.nn, in outputs, states and gradients."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +10,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from helpers.sequences.rnn_lstm import GRU, LSTM, RNN, gru_cell, lstm_cell, rnn_cell
+from tests.fresh import fresh
 
 PAIRS = {
     "RNN": (RNN, nn.RNN),
@@ -365,7 +363,7 @@ for run in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
     gradients.append([p.grad.clone() for p in layer.parameters()])
 torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_bad_input_is_named():

@@ -120,6 +120,7 @@ def test_reviews_follow_their_grammar():
         praise = bool(good & set(last)) != ("not" in last)
         assert praise == bool(label) and bool(good & set(last)) != bool(bad & set(last))
     assert 0.4 < labels.double().mean() < 0.6
+    assert tokens.unique().tolist() == list(range(len(WORDS)))  # every word is said
 
 
 def test_no_bag_of_words_surpasses_its_limit():
@@ -144,6 +145,12 @@ def test_no_bag_of_words_surpasses_its_limit():
     assert bag_of_words_limit() == 1 / 4 + 3 / 4 * 5 / 8
 
 
+def test_reversal_turns_each_string_round():
+    source, target = reversal(50, 6, symbols=3, generator=generator())
+    assert source.shape == (50, 6) and source.unique().tolist() == [0, 1, 2]
+    assert target.tolist() == [row[::-1] for row in source.tolist()]
+
+
 def test_moves_are_drawn_anew_as_often_as_said():
     for turns in (0.0, 0.2, 1.0):
         _, labels = moving_dot(4000, 6, turns=turns, generator=generator())
@@ -151,27 +158,29 @@ def test_moves_are_drawn_anew_as_often_as_said():
         assert changes == pytest.approx(3 / 4 * turns, abs=0.02)  # one draw in four is the move that was
 
 
-def test_moving_dot_moves_as_labelled():
-    clips, labels = moving_dot(40, 12, generator=generator())
-    assert clips.sum((2, 3)).eq(1).all()
+@pytest.mark.parametrize("size", [5, 8])
+def test_moving_dot_moves_as_labelled(size):
+    clips, labels = moving_dot(40, 12, size=size, generator=generator())
+    assert clips.shape[2:] == (size, size) and clips.sum((2, 3)).eq(1).all()
     place = torch.stack(torch.where(clips.flatten(0, 1) > 0)[1:], 1).view(40, 12, 2)
-    close((place[:, :-1] + DIRECTIONS[labels[:, 1:]]) % 8, place[:, 1:])
+    assert place.unique().tolist() == list(range(size))
+    close((place[:, :-1] + DIRECTIONS[labels[:, 1:]]) % size, place[:, 1:])
     assert torch.equal(labels[:, 0], labels[:, 1]) and labels.unique().tolist() == [0, 1, 2, 3]
 
 
-@given(depth=st.integers(0, 6), seed=st.integers(0, 10_000))
+@given(depth=st.integers(0, 6), digits=st.integers(1, 10), seed=st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None)
-def test_expressions_mean_what_python_says(depth, seed):
-    tree = expression(depth, random.Random(seed))
+def test_expressions_mean_what_python_says(depth, digits, seed):
+    tree = expression(depth, random.Random(seed), digits)
     assert height(tree) == depth
 
     def python(tree):
         if isinstance(tree, int):
             return str(tree)
         a, b = map(python, tree[1:])
-        return f"(({a}+{b})%5)" if tree[0] == "+" else f"{tree[0]}({a},{b})"
+        return f"(({a}+{b})%{digits})" if tree[0] == "+" else f"{tree[0]}({a},{b})"
 
-    assert value(tree) == eval(python(tree))
+    assert value(tree, digits) == eval(python(tree))
     words, stack = spell(tree), []
     for word in words:  # read the spelling back
         if word == ")":
@@ -195,6 +204,8 @@ def test_flat_has_a_token_for_each_word():
     assert lengths.tolist() == [len(spell(tree)) for tree in trees]
     assert tokens[0].tolist()[1:] == [0] * (tokens.shape[1] - 1)
     assert tokens.max() <= 10 and (tokens > 0).sum() == lengths.sum()
+    tokens, _ = flat([("max", 6, ("min", 5, ("+", 4, 3)))], digits=7)  # digits from 1 on, then max, min, + and brackets
+    assert tokens.tolist() == [[11, 7, 8, 11, 6, 9, 11, 5, 10, 4, 12, 12, 12]]
 
 
 @given(depths=st.lists(st.integers(0, 5), min_size=1, max_size=6), seed=st.integers(0, 99))
@@ -287,6 +298,22 @@ def test_half_precision_changes_no_verdict_on_chances():
         assert entropy_rate(tenth.to(dtype)) == pytest.approx(log(10))
         walk = markov_chain(CHAIN.to(dtype), 3, 4, generator=generator())
         assert walk.shape == (3, 4)
+
+
+@every_kind
+def test_padded_sources_are_encoded_up_to_their_lengths(kind):
+    """As if each were alone: in what is read, in the logits and in what is written."""
+    torch.manual_seed(0)
+    net = EncoderDecoder(kind, dim=4, hidden=6, vocab=5, num_layers=2).double()
+    source, target, lengths = torch.randint(5, (3, 7)), torch.randint(5, (3, 4)), torch.tensor([7, 2, 4])
+    together = net(source, target, lengths), net.translate(source, 4, lengths)
+    for row, n in enumerate(lengths.tolist()):
+        alone = source[row : row + 1, :n]
+        close(together[0][row], net(alone, target[row : row + 1])[0])
+        assert torch.equal(together[1][row], net.translate(alone, 4)[0])
+        last = net.encode(source, lengths), net.encode(alone)
+        h, c = ((state[0] if isinstance(state, tuple) else state) for state in last)
+        close(h[:, row], c[:, 0])
 
 
 @every_kind

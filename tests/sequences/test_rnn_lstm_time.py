@@ -115,6 +115,21 @@ def test_memory_bias_sets_what_a_step_keeps(kind, bias):
     assert resting_rate(layer, torch.zeros(3).double()) == pytest.approx(log(keep), abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", [LSTM, GRU], ids=["LSTM", "GRU"])
+def test_memory_bias_is_set_in_every_layer_and_direction(kind):
+    layer = layer_of(kind, num_layers=2, bidirectional=True)
+    rest = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    set_memory_bias(layer, 3.0)
+    for name, p in layer.named_parameters():
+        if name.startswith("weight"):
+            assert torch.equal(p, rest[name])
+            continue
+        keep = torch.full((5,), 3.0 if "_ih_" in name else 0.0).double()
+        assert torch.equal(p[5:10], keep), name
+        assert torch.equal(p[:5], -keep if kind is LSTM else rest[name][:5]), name
+        assert torch.equal(p[10:], rest[name][10:]), name
+
+
 def test_gate_activity_matches_the_layer():
     layer, x = layer_of(LSTM), noise(7, 2, 3)
     seen = gate_activity(layer, x)

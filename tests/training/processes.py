@@ -1,15 +1,19 @@
-"""Run a program of the tests alone, and in two processes under torchrun."""
+"""Run a program of the tests alone, and in two processes: under torchrun, or forked, which is cheaper."""
 
 import os
 import runpy
+import socket
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
+from tests.fresh import ROOT, SERVER
 
-def alone_and_in_two(program: Path, folder: Path) -> tuple[subprocess.CompletedProcess, list]:
+
+def alone_and_under_torchrun(program: Path, folder: Path) -> tuple[subprocess.CompletedProcess, list]:
     """What torchrun said, and what the program left in `folder`: alone, in process 0 and in process 1."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     process = subprocess.run(
@@ -18,10 +22,34 @@ def alone_and_in_two(program: Path, folder: Path) -> tuple[subprocess.CompletedP
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert process.returncode == 0, process.stderr
+    return process, found(program, folder)
+
+
+def alone_and_in_two(program: Path, folder: Path) -> list:
+    """What the program left in `folder`: alone, in process 0 and in process 1."""
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        port = one.getsockname()[1]
+    with ProcessPoolExecutor(2, mp_context=SERVER) as pool:
+        list(pool.map(take_part, range(2), [port] * 2, [program] * 2, [folder] * 2))
+    return found(program, folder)
+
+
+def take_part(rank: int, port: int, program: Path, folder: Path) -> None:
+    """Be one of two processes, with the environment that torchrun gives."""
+    sys.path.insert(0, ROOT)
+    words = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "none"}
+    words |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ |= {key: str(value) for key, value in words.items()}
+    runpy.run_path(str(program))["main"](folder)
+
+
+def found(program: Path, folder: Path) -> list:
+    """Run the program alone too; what all three left."""
     threads = torch.get_num_threads()
     runpy.run_path(str(program))["main"](folder)
     torch.set_num_threads(threads)
-    return process, [torch.load(folder / name) for name in ("0 of 1.pt", "0 of 2.pt", "1 of 2.pt")]
+    return [torch.load(folder / name) for name in ("0 of 1.pt", "0 of 2.pt", "1 of 2.pt")]

@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.training import distributed, gather, is_main, load_checkpoint, prepare, unwrap
-from tests.training.processes import alone_and_in_two
+from tests.training.processes import alone_and_under_torchrun
 
 PROGRAM = Path(__file__).with_name("data_parallel.py")
 
@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).with_name("data_parallel.py")
 def runs(tmp_path_factory):
     """What the program found alone, and in each of two processes."""
     folder = tmp_path_factory.mktemp("runs")
-    process, pieces = alone_and_in_two(PROGRAM, folder)
+    process, pieces = alone_and_under_torchrun(PROGRAM, folder)
     return folder, process, *pieces
 
 

@@ -1,9 +1,6 @@
 """Dot-product and multi-head attention against torch, in outputs, gradients and symmetries."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +24,7 @@ from helpers.transformers.attention import (
     tied,
     window_mask,
 )
+from tests.fresh import fresh
 from tests.transformers.reference import unchecked
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
@@ -234,6 +232,9 @@ def test_shared_heads_equal_tied_projections(kv_heads, fused):
     assert len(distinct) == kv_heads
     resting = tied(build(kv_heads=kv_heads, fused=fused, dropout=0.5).eval())
     close(resting(x), shared(x))  # it drops nothing either
+    assert resting.dropout == 0.5 and tied(build(kv_heads=kv_heads)).training
+    turned = build(kv_heads=kv_heads, fused=fused, rotary=True)
+    close(tied(turned)(x), turned(x))
 
 
 def test_heads_are_a_concatenation_of_single_heads():
@@ -373,6 +374,23 @@ def test_additive_score_is_that_of_the_chapter_before():
     close(ours(q, k)[1][0], torch.stack([torch.cat(row) for row in score]).softmax(1))
 
 
+def test_searcher_looks_back_at_every_step():
+    """The answer is read from tanh of a mixture of the decoder's state and of what was found (Luong et al. 2015)."""
+    torch.manual_seed(0)
+    model = Searcher(dim=4, hidden=6, vocab=5).double()
+    source, target = torch.randint(5, (2, 4)), torch.randint(5, (2, 3))
+    memory, h = model.encoder(model.embed(source))
+    before = torch.full((2,), 5)
+    logits, weights = model.looks(source, target)
+    for i in range(3):
+        _, h = model.decoder.layer(model.decoder.embed(before[:, None]), h)
+        found, seen = model.look(h[0][:, None], memory)
+        mixed = torch.tanh(F.linear(torch.cat([h[0], found[:, 0]], 1), model.mix.weight, model.mix.bias))
+        close(logits[:, i], model.decoder.head(mixed))
+        close(weights[:, i], seen[:, 0])
+        before = target[:, i]
+
+
 def test_searcher_learns_toy_problem():
     """Reverse strings of five, and write them without being told the past."""
     torch.manual_seed(0)
@@ -440,7 +458,7 @@ for model, inputs in jobs:
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
     assert max(g.abs().max() for g in found[0]) > 1e-3
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_bad_input_is_named():

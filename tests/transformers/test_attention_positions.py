@@ -107,6 +107,9 @@ def test_relative_bias():
 def test_learned_positions():
     places = LearnedPositions(dim=4, context=6)
     assert torch.equal(places(torch.tensor([5, 0])), places.table.weight[[5, 0]])
+    torch.manual_seed(0)
+    first = LearnedPositions(dim=64, context=64).table.weight
+    assert first.std().item() == pytest.approx(0.5, rel=0.05)  # half as wide as the tokens, which have variance 1
 
 
 def test_positions_that_are_not_there_are_named():

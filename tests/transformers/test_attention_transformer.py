@@ -118,6 +118,16 @@ def test_layers_drop_where_torch_does(norm_first):
     close(*out)
 
 
+def test_first_weights_fill_xaviers_range():
+    """Uniform within ± √(6 / (inputs + outputs)), as torch.nn.Transformer has them."""
+    torch.manual_seed(0)
+    for name, p in Transformer(**SIZES, depth=1).named_parameters():
+        if p.ndim > 1:
+            bound = (6 / sum(p.shape)) ** 0.5
+            assert p.abs().max() <= bound, name
+            assert p.std().item() == pytest.approx(bound / 3**0.5, rel=0.1), name
+
+
 def test_stack_matches_torchs_encoder():
     layer = nn.TransformerEncoderLayer(16, 4, 20, 0.0, batch_first=True).double()
     theirs = nn.TransformerEncoder(layer, 3).double()  # without a last norm
@@ -125,6 +135,16 @@ def test_stack_matches_torchs_encoder():
     ours.load_state_dict(scatter(theirs).state_dict())
     x = noise(2, 5, 16).requires_grad_()
     same(ours, theirs, ours(x), theirs(x), x)
+
+
+def test_options_of_a_model_reach_every_attention():
+    """Whether the kernel is torch's, how many heads hold keys, how much is dropped; only self-attention is turned."""
+    model = build("rotary", fused=False, kv_heads=2, dropout=0.25)
+    found = {name: m for name, m in model.named_modules() if name.endswith("_attn")}
+    assert len(found) == 2 + 2 * 2
+    for name, layer in found.items():
+        assert (layer.fused, layer.kv_heads, layer.dropout) == (False, 2, 0.25), name
+        assert layer.rotary == name.endswith("self_attn"), name
 
 
 def test_encoder_block_is_a_language_model_with_a_cache():
@@ -177,6 +197,19 @@ def test_embeddings_have_unit_variance_before_positions():
         assert x.std().item() == pytest.approx(1, abs=0.05)
 
 
+@every_position
+def test_embeddings_are_dropped_while_training(positions):
+    """Section 5.4: of the sums of embeddings and positions, in both stacks; a half is lost, the other half doubled."""
+    model = build(positions, dropout=0.5)
+    for table in (model.source_embedding, model.target_embedding):
+        whole = model.eval().embed(tokens(9, 9), table)
+        torch.manual_seed(0)
+        dropped = model.train().embed(tokens(9, 9), table)
+        kept = dropped != 0
+        close(dropped[kept], 2 * whole[kept])
+        assert kept.double().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
 def test_the_encoder_has_two_directions_and_the_decoder_one():
     """In T5 half of the buckets are the future's, where there is one: 16 distances have a bucket each, else 8."""
     model = build("relative")
@@ -215,6 +248,17 @@ def test_padding_has_no_effect(positions, fused):
     out = model(nothing, target)
     assert torch.isfinite(out).all()
     torch.testing.assert_close(model.bfloat16()(nothing, target).double(), out, rtol=0, atol=0.1)
+
+
+@every_position
+def test_padding_is_the_token_that_is_said(positions):
+    """With another one than 0, which then is a token like the others."""
+    model, target = build(positions, padding=7), tokens(5, seed=1)
+    short = torch.tensor([[3, 0, 5, 0]])
+    padded = torch.cat([short, torch.full((1, 3), 7)], 1)
+    close(model(padded, target), model(short, target))
+    other = short.masked_fill(short == 0, 4)
+    assert (model(short, target) - model(other, target)).abs().max() > 1e-3
 
 
 def test_without_positions_the_order_of_the_source_is_lost():

@@ -1,9 +1,6 @@
 """The Vision Transformer against torchvision and timm, and what is true of it by construction."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import timm
@@ -31,6 +28,7 @@ from helpers.transformers.vision_transformers import (
     vit_small,
     vit_ti_16,
 )
+from tests.fresh import fresh
 from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -222,6 +220,14 @@ def test_positions_are_interpolated_as_torchvision_does(image):
     close(network(noise(1, 3, image, image)), reference(noise(1, 3, image, image)))
 
 
+@pytest.mark.parametrize("image", [12, 20])
+def test_resized_positions_learn_if_they_did(image):
+    network = small()
+    assert resize(network, image).encoder.pos_embedding.requires_grad
+    network.encoder.pos_embedding.requires_grad_(False)
+    assert not resize(network, 32 - image).encoder.pos_embedding.requires_grad
+
+
 def test_a_ramp_of_positions_stays_a_ramp():
     line = torch.linspace(0, 1, 5, dtype=torch.float64)
     ramp = torch.cat([torch.full((1, 2), 7.0), torch.cartesian_prod(line, line)])[None]
@@ -283,7 +289,7 @@ for model, x in jobs:
     torch.testing.assert_close(*found, rtol=0, atol=1e-8)
     assert max(g.abs().max() for g in found[0]) > 1e-3
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_dropout_rests_in_eval():

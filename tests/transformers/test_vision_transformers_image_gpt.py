@@ -1,10 +1,7 @@
 """Image GPT against transformers, and that it looks at nothing which it has to guess."""
 
 import math
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +19,7 @@ from helpers.transformers.vision_transformers import (
     igpt_small,
     masked_loss,
 )
+from tests.fresh import fresh
 from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -84,6 +82,33 @@ def test_features_match_reference():
     blocks = reference.transformer.h
     expected = [block.ln_1(h).mean(1) for block, h in zip(blocks, states)] + [states[-1].mean(1)]
     close(list(ours.features(pixels)), expected)
+
+
+def test_features_of_both_directions():
+    """Of the BERT objective: each block reads all pixels, as transformers' do under a mask that hides nothing."""
+    reference = fill(theirs().double()).eval()
+    for block in reference.transformer.h:
+        block.attn.bias.fill_(True)
+    ours = ImageGPT(**SMALL).double().eval()
+    ours.load_state_dict(from_transformers(reference.state_dict()))
+    pixels = draw(2, 9)
+    states = reference(input_ids=pixels, output_hidden_states=True).hidden_states
+    blocks = reference.transformer.h
+    expected = [block.ln_1(h).mean(1) for block, h in zip(blocks, states)] + [states[-1].mean(1)]
+    found = list(ours.features(pixels, causal=False))
+    close(found, expected)
+    assert (found[-1] - list(ours.features(pixels))[-1]).abs().max() > 1e-3
+
+
+def test_embeddings_are_dropped_while_training():
+    """As GPT-2's: each number of an embedded pixel is lost, or doubled at a rate of a half."""
+    network, pixels = small(dropout=0.5), draw(3, 9)
+    whole = network.embed(pixels)
+    torch.manual_seed(0)
+    dropped = network.train().embed(pixels)
+    kept = dropped != 0
+    close(dropped[kept], 2 * whole[kept])
+    assert 0.35 < kept.double().mean() < 0.65
 
 
 def test_a_guess_sees_only_what_is_before():
@@ -165,7 +190,7 @@ except RuntimeError as error:
 else:
     raise AssertionError("nothing was hidden, and nothing was said")
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 @pytest.mark.parametrize("temperature", [1e-40, 1e-320, 0.0])

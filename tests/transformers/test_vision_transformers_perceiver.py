@@ -87,6 +87,20 @@ def test_later_looks_share_their_weights():
     close(network.features(inputs), x)
 
 
+def test_the_answer_is_read_from_the_mean_of_the_latents():
+    network, inputs = small(), noise(2, 7, 6)
+    mean = sum(network.features(inputs).unbind(1)) / 4
+    answer = F.linear(F.layer_norm(mean, (8,), network.norm.weight, network.norm.bias), network.head.weight)
+    close(network(inputs), answer + network.head.bias)
+
+
+def test_latents_begin_small():
+    """Section 3.2: a truncated normal distribution with standard deviation 0.02."""
+    torch.manual_seed(0)
+    latents = Perceiver(**SMALL | dict(latents=64, dim=64)).latents
+    assert latents.std().item() == pytest.approx(0.02, rel=0.05) and abs(latents.mean().item()) < 0.002
+
+
 def test_the_order_of_inputs_tells_nothing():
     network, inputs = small(looks=2), noise(2, 7, 6)
     order = torch.randperm(7, generator=torch.Generator().manual_seed(1))

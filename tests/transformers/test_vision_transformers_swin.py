@@ -22,7 +22,7 @@ from helpers.transformers.vision_transformers import (
     swin_t,
     windows,
 )
-from helpers.transformers.vision_transformers.swin import joined
+from helpers.transformers.vision_transformers.swin import Block, joined
 from tests.transformers.reference import close, compare, fill, made, noise, unchecked
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -86,6 +86,15 @@ def test_matches_reference_while_training():
         out.append(network(images))
     close(*out)
     assert (out[0] - ours.eval()(images)).abs().max() > 1e-3
+
+
+def test_dropout_acts_on_both_branches():
+    """All dropped, a block hands on its input as it is; all of one branch alone would not do that."""
+    block = fill(Block(dim=8, heads=2, window=3, shift=1, hidden=12, dropout=1.0).double())
+    x = noise(2, 6, 6, 8)
+    assert torch.equal(block(x), x)
+    mixed = x + block.eval().attn(block.norm1(x))
+    close(block(x), mixed + block.mlp(block.norm2(mixed)))
 
 
 def test_first_weights_are_those_that_torchvision_draws():

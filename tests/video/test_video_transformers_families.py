@@ -1,9 +1,6 @@
 """The four families side by side: counts at full size, a motion that no frame tells, compilation, devices."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -32,6 +29,7 @@ from helpers.video.spacetime_convnets import (
 )
 from helpers.video.video_transformers import timesformer_b, timesformer_hr, timesformer_l, timesformer_small
 from helpers.video.video_transformers.experiments import changes, small_scheme
+from tests.fresh import fresh
 from tools.notebooks import BOOK
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -229,7 +227,7 @@ for function, inputs in (
     compiled = torch.compile(function, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(*inputs), function(*inputs))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    fresh(code)
 
 
 def test_a_folder_of_the_readers(tmp_path):

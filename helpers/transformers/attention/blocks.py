@@ -1,7 +1,6 @@
 """Encoder and decoder layers, pre- and post-norm, with the parameter names of torch's."""
 
 from collections.abc import Callable
-from functools import partial
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -89,10 +88,13 @@ class EncoderBlock(Block):
         causal: bool = False,
         cache: Cache | None = None,
     ) -> Float[Tensor, "b t d"]:
-        look = partial(
-            self.self_attn, memory=None, mask=mask, causal=causal, cache=cache
+        x = self.residual(
+            x,
+            self.norm1,
+            lambda h: self.self_attn(
+                h, None, mask, causal=causal, cache=cache
+            ),
         )
-        x = self.residual(x, self.norm1, look)
         return self.residual(x, self.norm2, self.feed_forward)
 
 
@@ -117,14 +119,16 @@ class DecoderBlock(Block):
         own, other = (None, None) if cache is None else cache
         self.multihead_attn.check(x, memory, memory_mask, other)
 
-        look_back = partial(
-            self.self_attn, memory=None, mask=mask, causal=True, cache=own
+        x = self.residual(
+            x,
+            self.norm1,
+            lambda h: self.self_attn(h, None, mask, causal=True, cache=own),
         )
-        look_across = partial(
-            self.multihead_attn, memory=memory, mask=memory_mask, cache=other
+        x = self.residual(
+            x,
+            self.norm2,
+            lambda h: self.multihead_attn(h, memory, memory_mask, cache=other),
         )
-        x = self.residual(x, self.norm1, look_back)
-        x = self.residual(x, self.norm2, look_across)
         return self.residual(x, self.norm3, self.feed_forward)
 
 

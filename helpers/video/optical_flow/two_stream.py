@@ -60,7 +60,7 @@ def cross_modality(
 ) -> Float[Tensor, "o {channels} h w"]:
     """Filters for flow out of filters for colours: their mean, repeated.
 
-    After Wang et al. 2015 (arXiv:1507.02159), section 3.2.
+    After Wang et al. 2015 (arXiv:1507.02159), section 2.2.
     """
     check_axes(weight, "o c h w", "filters")
     return weight.mean(1, keepdim=True).repeat(1, channels, 1, 1)

@@ -1,5 +1,5 @@
 """Who looks at whom in a clip: the five schemes of TimeSformer as plans
-(Bertasius, Wang & Torresani 2021, arXiv:2102.05095, section 3.2).
+(Bertasius, Wang & Torresani 2021, arXiv:2102.05095, section 3).
 """
 
 from collections.abc import Sequence
