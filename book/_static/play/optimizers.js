@@ -2,9 +2,10 @@
 
    <div class="play" data-play="momentum-bowl">a still picture or a sentence</div>
 
-   becomes two drawings: the path of the method over f(x, y) = (x^2 / kappa + y^2) / 2, whose curvatures are 1 / kappa
-   and 1, and the plane of step size and momentum, shaded by the steps that each setting needs. What stood inside
-   remains where no script runs. data-method, data-lr, data-momentum and data-kappa choose where the reader begins.
+   becomes two drawings: the path of the method over f(x, y) = (10 / kappa x^2 + 10 y^2) / 2, which for kappa = 10 is
+   the chapter's bowl of curvatures 1 and 10, and the plane of learning rate and momentum, shaded by the steps that each
+   setting needs. What stood inside remains where no script runs. data-method, data-lr, data-momentum and data-kappa
+   choose where the reader begins.
 
    window.DLE.optimizers holds the arithmetic: path, loss, rate, fastest and steps. The updates are those of
    torch.optim.SGD and torch.optim.Adam, and tests/book/test_play.py compares them. */
@@ -15,6 +16,7 @@
 
   const TOLERANCE = 1e-3;
   const HORIZON = 10000;
+  const LARGEST = 10; // the curvature across the floor, that of the chapter's bowl
 
   /* One coordinate's update for each method: (gradient, state, settings) -> how far to move. */
   const UPDATES = {
@@ -39,9 +41,12 @@
 
   const NAMES = { gd: "gradient descent", momentum: "momentum", nesterov: "Nesterov", adam: "Adam" };
 
-  const curvatures = (kappa) => [1 / kappa, 1];
+  const curvatures = (kappa) => [LARGEST / kappa, LARGEST];
 
-  const loss = ([x, y], kappa) => (x * x / kappa + y * y) / 2;
+  const loss = ([x, y], kappa) => {
+    const [floor, wall] = curvatures(kappa);
+    return (floor * x * x + wall * y * y) / 2;
+  };
 
   /* Walk from settings.start and call visit(point, step) after each step until it returns false. */
   function walk(method, settings, visit) {
@@ -82,14 +87,14 @@
     }));
   }
 
-  /* The step size and the momentum of the best rate; null for Adam. */
+  /* The learning rate and the momentum with the smallest factor; null for Adam. */
   function fastest(method, kappa) {
     const root = Math.sqrt(kappa);
     const sharp = Math.sqrt(3 * kappa + 1);
     return {
-      gd: { lr: 2 / (1 + 1 / kappa), momentum: 0 },
-      momentum: { lr: (2 / (1 + 1 / root)) ** 2, momentum: ((root - 1) / (root + 1)) ** 2 },
-      nesterov: { lr: 4 / (3 + 1 / kappa), momentum: (sharp - 2) / (sharp + 2) },
+      gd: { lr: 2 / (1 + 1 / kappa) / LARGEST, momentum: 0 },
+      momentum: { lr: (2 / (1 + 1 / root)) ** 2 / LARGEST, momentum: ((root - 1) / (root + 1)) ** 2 },
+      nesterov: { lr: 4 / (3 + 1 / kappa) / LARGEST, momentum: (sharp - 2) / (sharp + 2) },
     }[method] || null;
   }
 
@@ -134,7 +139,8 @@
   const WIDTH = 360;
   const BOWL = { height: 264, x: 3, y: 2.2, unit: 60 }; // ranges of the coordinates to either side of the minimum
   const PLANE = { height: 264, left: 54, right: 10, top: 8, bottom: 40 };
-  const LIMITS = { gd: 4, momentum: 4, nesterov: 4, adam: 1 }; // the largest step size shown
+  const LIMITS = { gd: 0.42, momentum: 0.42, nesterov: 0.42, adam: 1 }; // the largest learning rate shown
+  const TICKS = { gd: 0.1, momentum: 0.1, nesterov: 0.1, adam: 0.25 };
   const BANDS = [10, 20, 50, 100, 300, 1000];
   const BLUE = [35, 112, 200];
   const OPACITY = [1, 0.78, 0.58, 0.42, 0.28, 0.16, 0.07]; // a band each, and one for what is slower than the last
@@ -149,12 +155,12 @@
     };
     const state = {
       method: root.dataset.method in UPDATES ? root.dataset.method : "momentum",
-      lr: given("lr", 1.6),
-      momentum: given("momentum", 0.6),
-      kappa: clamp(given("kappa", 20), 1, 100),
-      start: [-2.6, 1.7],
+      lr: given("lr", 0.15),
+      momentum: given("momentum", 0.5),
+      kappa: clamp(given("kappa", 10), 1, 100),
+      start: [-2, 0.9],
     };
-    let spare = state.method === "adam" ? 1.6 : 0.3; // Adam's step is a distance: it has a step size of its own
+    let spare = state.method === "adam" ? 0.15 : 0.1; // Adam's step is a distance: it has a learning rate of its own
 
     // Controls
 
@@ -183,8 +189,8 @@
     }
 
     const sliders = {
-      lr: slider("lr", "Step size", { min: 0, max: 4, step: 0.01 }, (lr) => ({ lr })),
-      momentum: slider("momentum", "Momentum", { min: 0, max: 0.99, step: 0.01 }, (momentum) => ({ momentum })),
+      lr: slider("lr", "Learning rate", { min: 0, max: 0.42, step: 0.002 }, (lr) => ({ lr })),
+      momentum: slider("momentum", "Momentum \u03c1", { min: 0, max: 0.99, step: 0.01 }, (momentum) => ({ momentum })),
       kappa: slider("kappa", "Condition number \u03ba", { min: 0, max: 2, step: 0.01 }, (power) => (
         { kappa: Math.round(10 ** power * 10) / 10 })),
     };
@@ -223,10 +229,12 @@
     const inner = { width: WIDTH - PLANE.left - PLANE.right, height: PLANE.height - PLANE.top - PLANE.bottom };
     const ticks = shape("g", { class: "play-ticks" });
     const best = shape("path", { class: "play-best" });
+    const limit = shape("path", { class: "play-best", "stroke-dasharray": "6 4" });
+    const damping = shape("path", { fill: "none" });
     const current = shape("circle", { class: "play-setting", r: 7 });
     const currentGrip = shape("circle", { class: "play-grip", r: 24 });
     axes.append(
-      shape("rect", { x: PLANE.left, y: PLANE.top, ...inner, class: "play-frame" }), ticks, best, currentGrip, current,
+      shape("rect", { x: PLANE.left, y: PLANE.top, ...inner, class: "play-frame" }), ticks, limit, best, currentGrip, current,
     );
     Object.assign(canvas.style, {
       left: `${100 * PLANE.left / WIDTH}%`,
@@ -312,23 +320,22 @@
     }
 
     function drawTicks() {
-      ticks.replaceChildren();
-      const limit = LIMITS[state.method];
+      ticks.replaceChildren(damping);
       const bottom = PLANE.top + inner.height;
       const text = (x, y, words, anchor) => shape("text", { x, y, "text-anchor": anchor }, words);
-      for (let i = 0; i <= 4; i++) {
-        const lr = limit * i / 4;
+      for (let i = 0; i * TICKS[state.method] <= LIMITS[state.method]; i++) {
+        const lr = round(i * TICKS[state.method]);
         const x = toLr(lr);
         ticks.append(shape("path", { d: `M${x},${bottom}v4` }));
-        ticks.append(text(x, bottom + 17, String(lr), i === 4 ? "end" : "middle"));
+        ticks.append(text(x, bottom + 17, String(lr), lr === LIMITS[state.method] ? "end" : "middle"));
       }
       for (let momentum = 0; momentum <= 1; momentum += 0.25) {
         const y = toMomentum(momentum);
         ticks.append(shape("path", { d: `M${PLANE.left},${y}h-4` }));
         ticks.append(text(PLANE.left - 7, y + 4, String(momentum), "end"));
       }
-      ticks.append(text(PLANE.left + inner.width / 2, PLANE.height - 5, "step size", "middle"));
-      const upright = text(0, 0, "momentum", "middle");
+      ticks.append(text(PLANE.left + inner.width / 2, PLANE.height - 5, "learning rate", "middle"));
+      const upright = text(0, 0, "momentum \u03c1", "middle");
       upright.setAttribute("transform", `translate(13, ${PLANE.top + inner.height / 2}) rotate(-90)`);
       ticks.append(upright);
     }
@@ -362,18 +369,40 @@
       context.putImageData(image, 0, 0);
     }
 
+    /* Momenta from `low` to 1 for a curve, closer where the curve is steep. */
+    const along = (low) => Array.from({ length: 121 }, (_, i) => low + (1 - low) * (i / 120) ** 2);
+
+    function star(x, y) {
+      const corners = Array.from({ length: 10 }, (_, i) => {
+        const [angle, radius] = [Math.PI * i / 5, i % 2 ? 3 : 7.5];
+        return [round(x + radius * Math.sin(angle)), round(y - radius * Math.cos(angle))];
+      });
+      return `M${corners.join("L")}Z`;
+    }
+
     function drawSetting() {
       const momentum = state.method === "gd" ? 0 : state.momentum;
       place([current, currentGrip], toLr(state.lr), toMomentum(momentum));
       const optimum = fastest(state.method, state.kappa);
-      best.setAttribute("d", optimum
-        ? `M${round(toLr(optimum.lr)) - 5},${round(toMomentum(optimum.momentum))}h10m-5,-5v10` : "");
+      best.setAttribute("d", optimum ? star(toLr(optimum.lr), toMomentum(optimum.momentum)) : "");
+      const [floor, wall] = curvatures(state.kappa);
+      const curve = (lr, low = 0) => along(low).map((rho) => [round(toLr(lr(rho))), round(toMomentum(rho))]);
+      const lines = { // the chapter's: where it stops to converge, and where each direction is critically damped
+        limit: curve((rho) => 2 * (1 + rho) / wall),
+        floor: curve((rho) => (1 - Math.sqrt(rho)) ** 2 / floor, Math.max(0, 1 - Math.sqrt(LIMITS.momentum * floor)) ** 2),
+        wall: curve((rho) => (1 + Math.sqrt(rho)) ** 2 / wall),
+      };
+      const heavy = state.method === "momentum";
+      limit.setAttribute("d", heavy ? `M${lines.limit.join("L")}` : "");
+      damping.setAttribute("d", heavy ? `M${lines.floor.join("L")}M${lines.wall.join("L")}` : "");
       planeCaption.textContent = {
-        gd: "Every step size and momentum: the dot moves along momentum 0. The cross is the fastest.",
-        adam: "Every step size and momentum (\u03b2\u2081), measured from this start in 1,000 steps.",
-      }[state.method] || "Every step size and momentum: move the dot. The cross is the fastest.";
-      axes.setAttribute("aria-label", `Steps needed for each step size and momentum; now step size ${
-        state.lr.toFixed(2)}, momentum ${momentum.toFixed(2)}`);
+        gd: "Every learning rate and momentum: the dot moves along momentum 0. The star is the fastest.",
+        momentum: "Every learning rate and momentum: move the dot. The star, where both directions are critically damped, is the "
+          + "fastest; beyond the dashed line momentum diverges.",
+        adam: "Every learning rate and momentum (\u03b2\u2081), measured from this start in 1,000 steps.",
+      }[state.method] || "Every learning rate and momentum: move the dot. The star is the fastest.";
+      axes.setAttribute("aria-label", `Steps needed for each learning rate and momentum; now learning rate ${
+        state.lr.toFixed(3)}, momentum ${momentum.toFixed(2)}`);
     }
 
     let pending = false;
@@ -397,7 +426,8 @@
       state.start = [clamp(state.start[0], -BOWL.x, BOWL.x), clamp(state.start[1], -BOWL.y, BOWL.y)];
       radios.forEach((radio) => { radio.checked = radio.value === state.method; });
       sliders.lr.input.max = LIMITS[state.method];
-      sliders.lr.show(state.lr, state.lr.toFixed(2));
+      sliders.lr.input.step = state.method === "adam" ? 0.01 : 0.002;
+      sliders.lr.show(state.lr, state.lr.toFixed(3));
       sliders.momentum.show(state.momentum, state.method === "gd" ? "\u2013" : state.momentum.toFixed(2));
       sliders.momentum.input.disabled = state.method === "gd";
       sliders.kappa.show(Math.log10(state.kappa), String(state.kappa < 10 ? state.kappa : Math.round(state.kappa)));
@@ -473,7 +503,7 @@
       start: [(x - WIDTH / 2) / BOWL.unit, (BOWL.height / 2 - y) / BOWL.unit],
     }));
     draggable(axes, (x, y) => {
-      const lr = Math.round((x - PLANE.left) / inner.width * LIMITS[state.method] * 100) / 100;
+      const lr = Math.round((x - PLANE.left) / inner.width * LIMITS[state.method] * 500) / 500;
       const momentum = Math.round((1 - (y - PLANE.top) / inner.height) * 100) / 100;
       set(state.method === "gd" ? { lr } : { lr, momentum });
     });
