@@ -58,7 +58,9 @@ def test_bars_are_as_tall_as_the_weights(reader):
     tall = torch.tensor([float(bar.get_attribute("height")) for bar in play.page.locator("rect").all()])
     torch.testing.assert_close((tall / tall.sum()).double(), by_torch(80, 4)[0], atol=1e-3, rtol=0)
     labels = play.page.locator("svg").nth(1).locator("text").all_text_contents()[::2]
-    assert [int(label or 0) for label in labels] == [round(100 * w) if w >= 0.01 else 0 for w in by_torch(80, 4)[0].tolist()]
+    assert [int(label or 0) for label in labels] == [
+        round(100 * w) if w >= 0.01 else 0 for w in by_torch(80, 4)[0].tolist()
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
