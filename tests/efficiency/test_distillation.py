@@ -268,6 +268,7 @@ def test_kept_answers_train_the_same_student():
     teacher = as_module({"hidden": Linear(40), "out": Linear(10)}, (1, 8, 8)).eval()
     kept = kd.answers(teacher, data.images, batch_size=64)
     close(kept, teacher(data.images).detach(), atol=1e-5)
+    assert not kept.requires_grad  # a whole set of graphs would fill the memory
     weights = []
     for columns, who in (([data.images, data.labels], teacher), ([data.images, data.labels, kept], None)):
         torch.manual_seed(1)

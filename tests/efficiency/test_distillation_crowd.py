@@ -175,6 +175,17 @@ def test_speed_up_takes_turns(monkeypatch):
     assert turns == [slow, fast] * 5
 
 
+def test_speed_up_is_a_median(monkeypatch):
+    """One turn in five in which something else ran does not count."""
+    slow, fast, turn = nn.Identity(), nn.Flatten(), count()
+
+    def latency(net, images, repeats):
+        return 100.0 if next(turn) == 4 else 3.0 if net is slow else 1.0
+
+    monkeypatch.setattr(cost, "latency", latency)
+    assert kd.speed_up(slow, fast, torch.ones(1), turns=5) == 3
+
+
 def test_large_net_is_slower():
     torch.manual_seed(0)
     slow, fast = nn.Sequential(nn.Linear(800, 800), nn.ReLU(), nn.Linear(800, 800)), nn.Linear(800, 1)

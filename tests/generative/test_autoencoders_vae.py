@@ -36,6 +36,8 @@ from helpers.generative.autoencoders_vae import (
     log_normal,
     manifold_grid,
     mlp_autoencoder,
+    mlp_decoder,
+    mlp_encoder,
     mlp_vae,
     nearest_distance,
     negative_elbo,
@@ -152,6 +154,29 @@ def test_stages_of_the_convolutional_nets():
             shapes += [tuple(x.shape[1:])] if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else []
         shapes.append(tuple(x.shape[1:]))
     assert shapes == [(32, 16, 16), (64, 8, 8), (5,), (32, 16, 16), (3, 32, 32), (3, 32, 32)]
+
+
+def test_networks_match_reference():
+    """The layers one after another, a ReLU before each but the first, and nothing else between them or behind."""
+    torch.manual_seed(0)
+    image, code, x = (2, 8, 8), normal(4, 3), normal(4, 2, 8, 8)
+    nets = [
+        (conv_encoder(image=image, dim=3, channels=(3, 4)), x),
+        (conv_decoder(image=image, dim=3, channels=(3, 4)), code),
+        (mlp_encoder(image=image, dim=3, hidden=(6, 5)), x),
+        (mlp_decoder(image=image, dim=3, hidden=(6, 5)), code),
+    ]
+    for net, given in nets:
+        first, *_, last = [layer for layer in net.double() if list(layer.parameters())]
+        nn.init.constant_(last.bias, -5.0)  # a ReLU behind it would leave nothing
+        expected = given
+        for layer in net:
+            if isinstance(layer, nn.Flatten | nn.Unflatten):
+                expected = layer(expected)
+            elif list(layer.parameters()):
+                expected = layer(expected if layer is first else expected.clamp(min=0))
+        assert (expected < 0).all()
+        assert_close(net(given), expected, rtol=0, atol=1e-12)
 
 
 # --- references
@@ -524,6 +549,19 @@ def test_gradients_reach_every_parameter(name):
         assert p.grad is not None and bool((p.grad != 0).any()), parameter
 
 
+def test_loss_of_the_iwae_is_minus_its_bound():
+    model = build(NETWORKS["conv conditional vae"]).double()
+    batch, losses = batch_for(model), []
+    for loss in (
+        lambda: negative_iwae_bound(model, batch, samples=3),
+        lambda: -iwae_bound(batch[0], model(*batch, samples=3)).mean(),
+    ):
+        torch.manual_seed(0)
+        losses.append(loss())
+    assert_close(*losses, rtol=0, atol=1e-12)
+    assert losses[0] > 0  # 64 pixels cost some nats
+
+
 def test_gradients_reach_every_parameter_through_the_iwae_bound():
     model = build(NETWORKS["conv conditional vae"])
     negative_iwae_bound(model, batch_for(model), samples=3).backward()
@@ -570,6 +608,15 @@ def test_walks_through_the_latent_space():
     assert nearest_distance(images, images).max() == 0  # copies, of more images than cdist takes one by one
 
 
+def test_codes_of_samples_are_standard_normal():
+    """What is decoded, by a decoder that leaves it as it is: moments one to four, and no two axes alike."""
+    model = VAE(nn.Linear(3, 6), nn.Identity(), dim=3).double()
+    z = sample(model, 200_000, generator=generator())
+    for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+        assert_close((z**power).mean(0), torch.full((3,), moment).double(), rtol=0, atol=0.06)
+    assert_close(z.T.cov(), torch.eye(3).double(), rtol=0, atol=0.02)
+
+
 def test_samples_are_decoded_in_evaluation_mode():
     model = build(NETWORKS["mlp vae"])
     model.decoder.insert(1, nn.BatchNorm1d(16))
@@ -588,6 +635,9 @@ def test_power_spectrum_finds_the_waves():
         image = (waves * column).cos().expand(1, 1, 8, 8)
         assert int(power_spectrum(image).argmax()) == waves
     assert power_spectrum(torch.ones(1, 1, 8, 8)).tolist() == [64, 0, 0, 0, 0]
+    for down, across, index in ((1, 1, 1), (1, 2, 2), (2, 2, 3), (1, 3, 3), (3, 3, 4)):  # √2, √5, √8, √10, √18, rounded
+        image = (down * column[:, None] + across * column).cos().expand(1, 1, 8, 8)
+        assert int(power_spectrum(image).argmax()) == index
     wide = (2 * torch.arange(12) * 2 * torch.pi / 12).cos().expand(2, 1, 6, 12)  # two waves across
     assert int(power_spectrum(wide).argmax()) == 2 and len(power_spectrum(wide)) == 4
     tall = (3 * torch.arange(12) * 2 * torch.pi / 12).cos()[:, None].expand(2, 1, 12, 6)

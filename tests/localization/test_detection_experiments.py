@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import partial
+from math import cos, pi
 from typing import NamedTuple
 
 import nbformat
@@ -165,6 +166,29 @@ def test_learns_for_few_steps(steps):
     seen = []
     learn(Guess(), partial(guess_losses, seen=seen), labelled([1, 2, 3, 4] * 8), steps, run=0)
     assert len(seen) == steps
+
+
+def test_the_rate_rises_over_a_tenth_and_ends_near_nothing(monkeypatch):
+    """And gradients of more than 10 are cut to that length."""
+    made, rates, lengths = [], [], []
+
+    class Watched(torch.optim.AdamW):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **options)
+            made.append(self)
+
+        def step(self, *given, **options):
+            rates.append(self.param_groups[0]["lr"])
+            lengths.append(self.param_groups[0]["params"][0].grad.norm().item())
+            return super().step(*given, **options)
+
+    monkeypatch.setattr(experiments, "AdamW", Watched)
+    learn(Guess(), guess_losses, labelled([1, 2, 3, 4] * 8), 100, run=0, rate=0.2)
+    assert len(made) == 1 and len(rates) == 100
+    assert rates[:10] == pytest.approx([0.02 * i for i in range(10)]) and rates[10] == 0.2
+    cosine = [0.1 * (1 + cos(pi * i / 90)) for i in range(90)]
+    assert rates[10:] == pytest.approx(cosine) and rates[-1] < 1e-4
+    assert max(lengths) == pytest.approx(10, rel=1e-4)  # the first, of some 12
 
 
 def test_a_run_decides_the_order_and_what_is_drawn():

@@ -110,6 +110,19 @@ def test_parameter_count():
     assert sum(p.numel() for p in model.parameters()) == table + dense == 271_703_550
 
 
+def test_layers_of_yolo_v1():
+    """Leaky ReLUs of slope 0.1 behind all but the last, and dropout between the two dense layers (section 2.2)."""
+    with torch.device("meta"):
+        model = yolo_v1(dropout=0.3)
+    layers = [*model.features, *model.head]
+    weighted = [i for i, layer in enumerate(layers) if list(layer.parameters())]
+    assert len(weighted) == 26
+    for i in weighted[:-1]:
+        assert isinstance(layers[i + 1], nn.LeakyReLU) and layers[i + 1].negative_slope == 0.1
+    assert [i for i, layer in enumerate(layers) if isinstance(layer, nn.Dropout)] == [weighted[-1] - 1]
+    assert layers[weighted[-1] - 1].p == 0.3
+
+
 def test_small_models_have_the_shapes_that_they_promise():
     images = torch.rand(2, 3, 64, 64)
     assert yolo()(images).shape == (2, 4, 4, 13)
@@ -213,6 +226,18 @@ def test_windows_of_an_image_that_is_not_square():
     expected = torch.tensor([36 * 81 / 58, 24 * 64 / 46, 56 * 81 / 58, 44 * 64 / 46])
     assert_close(windows[-1], expected)
     assert_close(windows[1] - windows[0], torch.tensor([4 * 81 / 58, 0, 4 * 81 / 58, 0]))
+
+
+def test_pyramid_does_not_alias():
+    """Shrunk to 40 of 64 pixels, one column in three is white: each new column sees some white, and none sees white alone."""
+    model = SlidingWindow(WindowClassifier(classes=3), classes=3, sizes=(32.0,))
+    images = torch.zeros(3, 3, 64, 64)
+    for i in range(3):
+        images[i, :, :, i::3] = 1
+    (level,) = model.pyramid(images)
+    assert level.shape[2:] == (40, 40)
+    inner = level[..., 2:-2]
+    assert inner.min() > 0.04 and inner.max() < 0.8
 
 
 def test_sliding_window_losses_match_reference():

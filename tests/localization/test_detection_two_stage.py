@@ -382,6 +382,16 @@ def test_pretraining_learns_and_freezes(easy, pretrained):
     assert_close(copy.deepcopy(trunk).eval()(easy.images[:1]), alone)
 
 
+def test_classifiers_look_for_the_largest_on_the_map():
+    """One bright place out of 64 counts as much as all of them."""
+    model = backbone.Classifier(backbone.Trunk(), classes=3)
+    maps = torch.zeros(2, model.trunk.dim, 8, 8)
+    maps[0, :, 3, 5] = maps[1] = 2.0
+    model.trunk.forward = lambda images: maps
+    expected = model.head(torch.full((2, model.trunk.dim), 2.0))
+    assert_close(model(torch.rand(2, 3, 64, 64)), expected)
+
+
 def test_freezing_keeps_what_evaluation_gives():
     torch.manual_seed(0)
     trunk = backbone.Trunk()

@@ -150,6 +150,18 @@ def test_parameter_count_of_the_small_ones():
         assert sum(p.numel() for p in bag.parameters()) == table + 2 * d + d * 64
 
 
+def test_heads_of_those_that_no_reference_has():
+    """12 of 32 features in SLIP's ViT-S/16 (MoCo v3's), 4 of 16 in the book's own."""
+    with torch.device("meta"):
+        slip, vit = clip_vit_s_16(), clip_small(vocab=9, context=4, vision="vit")
+        pool = clip_small(vocab=9, context=4).image.attnpool
+    for encoder, heads, features in ((slip.image, 12, 32), (slip.text, 8, 64), (vit.image, 4, 16), (vit.text, 4, 16)):
+        for block in encoder.transformer.layers:
+            attention = block.self_attn
+            assert (attention.heads, attention.in_proj_weight.shape[1] // attention.heads) == (heads, features)
+    assert pool.heads == 4
+
+
 def test_shapes_by_stage():
     with torch.device("meta"):
         vit, resnet = clip_vit_b_32(), clip_rn50()
@@ -291,6 +303,17 @@ def test_gradients_reach_every_parameter(vision, text):
         assert p.grad is not None and p.grad.abs().sum() > 0, name
 
 
+def test_bottlenecks_begin_as_identity():
+    """Behind the first of a stage, whose shortcut is projected, a block hands on what it is given."""
+    net = ModifiedResNet((3, 2), width=4, heads=2, features=5, image=16)
+    for stage in (net.layer1, net.layer2):
+        for block in stage[1:]:
+            x = torch.rand(2, block.conv1.in_channels, 4, 4)
+            torch.testing.assert_close(block(x), x)
+        x = noise(2, stage[0].conv1.in_channels, 4, 4).float()
+        torch.testing.assert_close(stage[0](x), stage[0].downsample(x).relu())
+
+
 def test_text_is_causal_and_read_at_its_end():
     encoder, tokens = fill(TextTransformer(**TEXT, features=16).double()), texts()
     other = tokens.clone()
@@ -333,9 +356,11 @@ def test_first_weights_have_the_authors_scales():
     text = TextTransformer(vocab=500, context=80, dim=dim, depth=depth, heads=4, features=96)
     vit = VisionTransformer(image=32, patch=4, dim=dim, depth=depth, heads=4, features=96)
     pool = AttentionPool(side=7, dim=dim, heads=4, features=96)
+    bag = BagOfWords(vocab=500, context=80, dim=dim, features=96)
     expected = {dim**-0.5: [vit.positional_embedding, vit.proj, text.projection, pool.positional_embedding]}
+    expected[dim**-0.5] += [bag.projection]
     expected[dim**-0.5] += [getattr(pool, f"{part}_proj").weight for part in "qkvc"]
-    expected |= {0.02: [text.token_embedding.weight], 0.01: [text.positional_embedding]}
+    expected |= {0.02: [text.token_embedding.weight, bag.token_embedding.weight], 0.01: [text.positional_embedding]}
     for block in (*text.transformer.layers, *vit.transformer.layers):
         attention = block.self_attn
         expected[dim**-0.5].append(attention.in_proj_weight)
@@ -344,6 +369,7 @@ def test_first_weights_have_the_authors_scales():
     for std, weights in expected.items():
         for weight in weights:
             assert weight.std().item() == pytest.approx(std, rel=0.1)
+    assert vit.class_embedding.std().item() == pytest.approx(dim**-0.5, rel=0.3)  # of 64 numbers
 
 
 def test_accuracy_counts_images_that_find_their_text():

@@ -145,6 +145,18 @@ def test_photographs_are_shrunk_evenly_and_cut_in_the_middle(folder, tokenizer):
         assert pixels.shape == (3, 16, 16) and (inner > 0.99).all()
 
 
+def test_stripes_that_are_too_fine_turn_grey(folder, tokenizer):
+    """One column in four is white, and four become one: each is a quarter white, not black."""
+    stripes = torch.zeros(64, 64, dtype=torch.uint8)
+    stripes[:, ::4] = 255
+    for i, pixels in enumerate((stripes, stripes.T)):
+        Image.fromarray(pixels.numpy()).save(folder / "Images" / f"{i}.png")
+    data = ex.CaptionedFolder(folder, tokenizer, image=16, context=20)
+    for i in (0, 2):
+        inner = data[i][0][:, 1:-1, 1:-1]
+        torch.testing.assert_close(inner, torch.full_like(inner, 0.25), rtol=0, atol=0.01)
+
+
 def at_scale(**names) -> list[str]:
     """The chapter's cells that hold its run at GPU size, the first one carried out with `names`."""
     cells = [cell.source for cell in nbformat.read(BOOK / "multimodal/clip.ipynb", 4).cells if cell.cell_type == "code"]

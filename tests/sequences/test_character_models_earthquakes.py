@@ -111,6 +111,30 @@ def test_heights_of_p_and_s_vary_by_30_percent_each(silent):
     assert factors < ratios.std() < 1.3 * factors  # fading, phases and knocks add a little
 
 
+def test_arrivals_are_sudden_and_fade():
+    """Within a tenth of a second S is as high as it gets: it has more energy from then on than half a second later."""
+    r = records(4000)
+    quake = r.p >= 0
+    s, waves = r.s[quake], r.waves[quake, 1:]
+    rows = torch.arange(len(s))[:, None]
+
+    def energy(first, last):
+        return waves[rows, :, s[:, None] + torch.arange(first, last)].square().mean()
+
+    assert energy(3, 8) > 1.2 * energy(15, 20) and energy(15, 20) > 1.2 * energy(28, 33)
+
+
+def test_components_have_phases_of_their_own():
+    """North and east of the strong arrivals of S do not swing together."""
+    r = records(4000)
+    loud = (r.p >= 0) & (r.s - r.p > 40)
+    s, waves = r.s[loud], r.waves[loud, 1:]
+    stretch = waves[torch.arange(len(s))[:, None], :, s[:, None] + torch.arange(25)]  # [n t 2]
+    stretch = stretch / stretch.norm(dim=1, keepdim=True)
+    together = (stretch[..., 0] * stretch[..., 1]).sum(1)
+    assert together.mean().abs() < 0.1 and together.abs().mean() > 0.4
+
+
 def test_noise_is_red():
     """An autoregression of order 1 with the coefficient 0.6, before anything can arrive."""
     early = records(4000).waves[..., :12]
@@ -164,8 +188,9 @@ def test_forward_is_its_parts():
         way = model.local[i](model.own[i](shared)[0])
         heads.append(model.decoders[i + 1](way.transpose(1, 2)))
     assert_close(model(waves), torch.cat(heads, 1))
-    chances = model(waves).sigmoid().mean((0, 2))
-    assert (chances < 0.3).all()  # arrivals are rare, and so the heads begin
+    for decode in model.decoders:  # arrivals are rare, and so the heads begin: at 12 %
+        assert decode[-1].bias.sigmoid().item() == pytest.approx(0.12, abs=0.005)
+    assert (model(waves).sigmoid().mean((0, 2)) < 0.3).all()
 
 
 def test_decoders_and_encoder_by_hand():

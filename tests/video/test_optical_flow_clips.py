@@ -80,6 +80,15 @@ def test_the_square_is_cut_from_the_middle():
     torch.testing.assert_close(small[0, 0, 5].flip(0), 39 / 40 - small[0, 0, 5])  # as much is missing on both sides
 
 
+def test_shrinking_does_not_alias():
+    """Away from the border each pixel is the mean of four by four, with weights 1, 3, 3, 1."""
+    video = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([1.0, 3, 3, 1]) / 8
+    weights = torch.outer(weights, weights).expand(3, 1, 4, 4)
+    expected = torch.nn.functional.conv2d(video[..., 1:-1, 1:-1], weights, stride=2, groups=3)
+    torch.testing.assert_close(square(video, 10)[..., 1:-1, :], expected)
+
+
 def test_video_folder(folder):
     videos = VideoFolder(folder, frames=3, size=16)
     assert len(videos) == 4 and videos.classes == ["Archery", "Bowling"]

@@ -1,5 +1,7 @@
 """What the chapter does with all its networks alike: clips, mirrors, learning, counting, the page at GPU size."""
 
+from math import cos, pi
+
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
@@ -23,6 +25,7 @@ from helpers.video.optical_flow.experiments import (
     learn,
     middle,
     mirrored,
+    train,
     true_flow,
 )
 from helpers.video.optical_flow.trials import FrameMean, Trials, frame_net, learn_shapes, with_head_start
@@ -63,6 +66,42 @@ def test_mirrors(mirror, clips):
         assert off < 0.4  # and 1 would be the sign forgotten
     else:
         assert_close(again, flow, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("mirror", AXES)
+def test_mirrored_clips_have_the_label_of_the_opposite(mirror):
+    opposite = {a: b for pair in PAIRS[mirror] for a, b in (pair, pair[::-1])}
+    n = len(NAMES)
+    *_, labels = mirrored(torch.zeros(n, 2, 3, 4, 4), torch.zeros(n, 1, 2, 4, 4), torch.arange(n), mirror)
+    assert [NAMES[label] for label in labels] == [opposite.get(name, name) for name in NAMES]
+
+
+def test_networks_see_each_mirror_half_of_the_time():
+    """A flow down to the right, of 16 clips in 40 steps: it comes in all four directions, alike often."""
+    seen = []
+
+    def look(videos, flow):
+        seen.append(flow.mean((1, 3, 4)).sign())
+        return flow
+
+    clips = of.experiments.Clips(torch.rand(16, 3, 3, 4, 4), torch.zeros(16).long(), torch.ones(16, 2, 2, 4, 4))
+    learn(nn.Sequential(nn.Flatten(), nn.Linear(64, 14)), look, clips, 40, run=0)
+    assert max(len(batch.unique(dim=0)) for batch in seen) == 4  # each clip by itself
+    seen = torch.cat(seen)
+    for direction in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        share = (seen == torch.tensor(direction)).all(1).double().mean()
+        assert abs(share - 0.25) < 0.07  # four standard deviations of 640
+
+
+def test_the_rate_rises_over_an_eighth_and_falls_to_nothing():
+    rates = {}
+    for decay in (True, False):
+        options = dict(draw=torch.Generator().manual_seed(0), rate=0.2, batch_size=4, decay=decay)
+        loss = lambda network, batch: network(batch[0]).square().mean()  # noqa: E731
+        rates[decay] = train(nn.Linear(1, 1), (torch.rand(8, 1),), loss, 80, **options)["learning rate"]
+    rise = [0.02 * i for i in range(10)]
+    assert rates[True].tolist() == pytest.approx([*rise, *(0.1 * (1 + cos(pi * i / 70)) for i in range(70))])
+    assert rates[False].tolist() == pytest.approx([*rise, *[0.2] * 70])
 
 
 def test_mirrors_turn_actions_into_their_opposites():
@@ -216,4 +255,17 @@ def test_trials(clips, monkeypatch, unchecked):
     trials.bars(["a", "b"], 0.1)
     (ax,) = drawn[0].axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and len(ax.patches) == 6
+    plt.close("all")
+
+
+def test_bars_are_means_and_dots_are_runs(clips, monkeypatch, unchecked):
+    """One run right everywhere and one nowhere: bars up to one half, dots at both ends."""
+    monkeypatch.setattr(plt, "show", lambda: None)
+    trials = Trials(clips, clips)
+    for run in (0, 1):
+        trials.scores["a", run] = torch.eye(14)[(clips.labels + run) % 14]
+    trials.bars(["a"], 0.1)
+    ax = plt.gca()
+    assert [bar.get_width() for bar in ax.patches] == [0.5] * 3
+    assert [list(line.get_xdata()) for line in ax.lines[:3]] == [[1.0, 0.0]] * 3
     plt.close("all")

@@ -203,6 +203,24 @@ def test_maps_are_flattened_as_the_image_net_did():
     close(inflate(image, ends="repeat")(still(images, 6)), image(images))
 
 
+def test_dropout_of_channels_keeps_its_rate():
+    video = inflate(nn.Dropout2d(0.3))
+    assert type(video) is nn.Dropout3d and video.p == 0.3
+    x = torch.ones(100, 20, 2, 2, 2)
+    left_out = (video(x) == 0).flatten(2)
+    assert (left_out.all(2) == left_out.any(2)).all() and abs(left_out.double().mean() - 0.3) < 0.05
+
+
+def test_i3d_drops_before_its_last_layer():
+    """Half of what the last layer sees, while it learns, and nothing after."""
+    network, seen = InceptionI3d(classes=3), []
+    network.features = lambda videos: torch.ones(2, 1024, 2, 1, 1)
+    network.logits.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    for mode, share in ((True, 0.5), (False, 0.0)):
+        network.train(mode)(torch.zeros(2, 9, 3, 32, 32))
+        assert abs((seen[-1] == 0).double().mean() - share) < 0.06
+
+
 def test_norms_behind_the_last_maps_stay():
     image = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)).eval()
     images = noise(2, 3, 8, 8).float()

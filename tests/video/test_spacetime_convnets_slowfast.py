@@ -132,6 +132,17 @@ def test_first_weights():
     assert 0.005 < network.blocks[-1].proj.weight.std() < 0.02 and not network.blocks[-1].proj.bias.any()
 
 
+def test_dropout_before_the_last_layer():
+    """Half of what the last layer sees, of both pathways, while it learns, and nothing after."""
+    network, seen = slowfast_small(dropout=0.5), []
+    network.features = lambda videos: {"0": torch.ones(50, 256, 1, 1, 1), "1": torch.ones(50, 64, 1, 1, 1)}
+    network.blocks[-1].proj.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    for mode, share in ((True, 0.5), (False, 0.0)):
+        network.train(mode)(torch.zeros(50, 8, 3, 16, 16))
+        for part in seen[-1].split([256, 64], 1):
+            assert abs((part == 0).double().mean() - share) < 0.05
+
+
 def test_pathways():
     videos = torch.arange(8.0).view(1, 8, 1, 1, 1)
     slow, fast = pathways(videos, 4)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import partial
+from random import Random
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from helpers.video.spacetime_convnets.experiments import (
     way,
     what_and_way,
 )
+from helpers.video.spacetime_convnets.trips import there_and_back
 
 SIZES = [(8, 4), (16, 4), (32, 8), (9, 3)]  # frames and alpha
 
@@ -73,6 +75,33 @@ def test_things_go_where_the_label_says(length):
         assert (forth > 0.5).all() and steps[:, 1 - axis].abs().max() < 0.9
         if length == "brief":
             assert along[-1] < -5 and (path[0] - path[-1]).abs().max() == 0
+
+
+def test_trips_go_as_far_as_they_are_told():
+    """From the least to the most, in image sides; seen in the first and the last of two frames."""
+    options = dict(size=48, frames=2, seed=2, lengths=("lasting",), rules=Rules(**calm()))
+    path = centre(make_trips(32, far=(0.1, 0.3), **options).videos.double())
+    far = (path[:, 1] - path[:, 0]).norm(dim=1) / 48
+    assert 0.09 < far.min() < 0.15 and 0.25 < far.max() < 0.31
+    assert far.mean().item() == pytest.approx(0.2, abs=0.04)
+
+
+def test_lasting_trips_are_at_home_in_the_middle():
+    """Of three frames the second is one and the same for all four ways, the first and the last are not."""
+    videos = make_trips(4, frames=3, seed=4, lengths=("lasting",), twins=True).videos
+    assert all(torch.equal(video[1], videos[0, 1]) for video in videos)
+    for end in (0, 2):
+        assert torch.pdist(videos[:, end].flatten(1)).min() > 0.5
+
+
+def test_brief_trips_lie_between_any_two_slow_frames():
+    """Of 16 frames 0, 5, 10 and 15 are slow: a trip begins behind one of the first three, each alike often."""
+    begins = Counter()
+    for seed in range(300):
+        steps = there_and_back(16, 4, Random(seed))
+        assert len(steps) == 16 and max(steps) == 1
+        begins[next(t for t, step in enumerate(steps) if step) - 1] += 1
+    assert set(begins) == {0, 5, 10} and min(begins.values()) > 70
 
 
 def calm() -> dict:
@@ -135,6 +164,7 @@ def test_what_centres_a_clip_tells_nothing_of_other_frames():
     seen = steadied(videos)
     assert (seen[:, 0] == seen[:1, 0]).all() and (seen[:, -1] == seen[:1, -1]).all()
     torch.testing.assert_close(seen[:, 0].mean((2, 3)), torch.zeros(4, 3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(seen.diff(dim=1), 5 * videos.diff(dim=1), rtol=0, atol=1e-5)  # five times as strong
 
 
 def test_learns_brief_trips(unchecked):

@@ -183,6 +183,23 @@ def test_space_alone_does_not_see_the_order_of_frames():
         assert same == (plan != "local_global"), plan
 
 
+def test_looks_come_in_their_order():
+    """Axial: along time, then a row, then a column. Local, then global: a quarter in all frames, then every second."""
+    at, sizes = (1, 2, 1), (4, 4, 4)
+
+    def places(frames, rows, columns):
+        marked = torch.zeros(sizes)
+        marked[torch.tensor(frames)[:, None, None], torch.tensor(rows)[:, None], torch.tensor(columns)] = 1
+        return marked
+
+    every = [0, 1, 2, 3]
+    axial = [places(every, [2], [1]), places([1], [2], every), places([1], every, [1])]
+    local_global = [places(every, [2, 3], [0, 1]), places([1, 3], [0, 2], [1, 3])]
+    divided = [places(every, [2], [1]), places([1], every, every)]
+    for plan, expected in dict(axial=axial, local_global=local_global, divided=divided, released=divided).items():
+        assert torch.equal(neighbourhood(plan, at, sizes), torch.stack(expected)), plan
+
+
 @pytest.mark.parametrize(
     "step", [Step("t"), Step("hw"), Step("thw", near=2), Step("thw", far=2), Step("w"), Step("th", far=2)]
 )
@@ -210,6 +227,10 @@ def test_token_maps():
     look = network.blocks[0].looks[0]
     weights = look.attention.weights(look.rows(token, x))
     close(maps[0][0, :, :, 1, 2], weights[6, :, 0, 1:])  # the seventh place of the first clip
+    token, x = network.blocks[0](token, x)
+    look = network.blocks[1].looks[0]  # sees what the first block made of the token and of the patches
+    weights = look.attention.weights(look.rows(token, x))
+    close(maps[2][0, :, :, 1, 2], weights[6, :, 0, 1:])
 
 
 def lit(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -261,6 +282,16 @@ def test_dropout_reaches_token_and_patches():
             _, x = network.embed(torch.rand(4, 4, 3, 16, 16))
         assert abs((x == 0).double().mean() - 0.5) < 0.05  # what the second leaves out
         assert network.eval().embed(torch.rand(4, 4, 3, 16, 16))[1].count_nonzero() == x.numel()
+
+
+def test_dropout_reaches_the_blocks():
+    """Behind both linear layers of each block, with the rate that the network is given, and not in evaluation."""
+    torch.manual_seed(0)
+    network = TimeSformer(**SMALL | dict(plan="divided", dropout=0.5, dim=64))
+    for block in network.blocks:
+        assert [m.p for m in block.mlp if isinstance(m, torch.nn.Dropout)] == [0.5, 0.5]
+        assert abs((block.mlp(torch.rand(100, 64)) == 0).double().mean() - 0.5) < 0.05
+        assert (block.eval().mlp(torch.rand(100, 64)) != 0).all()
 
 
 def test_bad_input(unchecked):

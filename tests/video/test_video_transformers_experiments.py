@@ -32,6 +32,7 @@ def test_changes_are_blind_to_what_rests_and_to_contrast():
     ground = rand(3, 1, 3, 8, 8)
     assert_close(changes(0.5 * videos + ground), seen, atol=1e-4, rtol=1e-4)
     assert_close(changes(videos.flip(1)), -seen.flip(1))
+    assert_close(changes(0.02 * videos), seen, atol=1e-4, rtol=1e-4)  # also where little changes
     assert not changes(ground.expand(3, 5, 3, 8, 8)).any()  # a still clip gives zeros, no NaN
 
 
