@@ -144,12 +144,13 @@ def momentum_map(
     ax.plot((1 - np.sqrt(y)) ** 2 / mu, y, color=COLOURS[2], linewidth=1.8)
     ax.plot((1 + np.sqrt(y)) ** 2 / L, y, color=COLOURS[1], linewidth=1.8)
     ax.plot(*polyak(L / mu, mu), "*", color=INK, markersize=16)
-    for needed in (20, 50, 100):  # where both directions swing, the factor is the root of the momentum
-        height = 1e-3 ** (2 / needed)
-        ax.text(2 / L, height, f"{needed} steps", color="black", ha="center", va="center", size=9)
-    ax.text(0.008, 0.04, "floor glides", color=COLOURS[2])
-    ax.text(0.265, 0.18, "wall critically\ndamped", color=COLOURS[1], ha="left", va="center")
+    ax.text(0.285, 0.3, "wall critically damped", color=COLOURS[1], va="center")
+    ax.text(0.285, 0.06, "floor critically damped", color=COLOURS[2], va="center")
     ax.text(0.34, 0.45, "diverges", color=INK, ha="left", va="center")
     ax.set(xlabel="learning rate", ylabel="momentum ρ", xlim=(0, 0.42), ylim=(0, 1))
     ax.grid(False)
+    needed = (15, 20, 30, 50, 100)  # steps where both directions swing: the factor is the root of the momentum
+    scale = ax.secondary_yaxis("right")
+    scale.set_yticks([1e-3 ** (2 / steps) for steps in needed], [str(steps) for steps in needed])
+    scale.set_ylabel("steps where both directions swing")
     return ax
