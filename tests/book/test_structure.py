@@ -11,7 +11,7 @@ import pytest
 from tools.notebooks import BOOK, ROOT, SETUP, chapters, normalise, parameters
 
 PATHS = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|usr|work|content|Users|var)/\w|[A-Z]:\\\\Users|ipykernel_\d+")
-MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES = 30, 79, 1_000_000
+MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES, MAXIMUM_RUN = 30, 79, 1_000_000, 3
 MAXIMUM_SECONDS, MEAN_SECONDS, MAXIMUM_MEGABYTES = (
     150,
     100,
@@ -25,7 +25,7 @@ def problems(path: Path) -> list[str]:
     """Everything that is wrong with a notebook, one line each."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    found = [*_order(code), *_form(code), *_outputs(code)]
+    found = [*_order(code), *_form(code), *_outputs(code), *_sight(notebook.cells)]
     if not notebook.cells[0].source.startswith("# "):
         found.append("the first cell is not the title")
     if code[0].source != SETUP or code[0].metadata.get("tags") != ["hide-input"]:
@@ -67,6 +67,31 @@ def _form(code):
             yield f"cell {number} is wider than {MAXIMUM_WIDTH}: {wide[0]}"
         if "parameters" not in cell.metadata.get("tags", []) and (names := _bound(cell.source) & {"scale", "seed"}):
             yield f"cell {number} gives {' and '.join(sorted(names))} another value: claims read it"
+
+
+def _sight(cells):
+    """What a reader meets: a picture before any code, folds with names, captions, no long run of code without a sentence."""
+    run = above = 0
+    pictures = False
+    for cell in cells:
+        if cell.cell_type != "code":
+            run = 0
+            continue
+        metadata = cell.metadata.get("mystnb", {})
+        start = cell.source.partition("\n")[0]
+        if "hide-input" not in cell.metadata.get("tags", []):
+            run += 1
+            above += 0 if pictures else len(cell.source.splitlines())
+        elif not metadata.get("code_prompt_show"):
+            yield f"the fold over {start!r} has no name (mystnb.code_prompt_show)"
+        if run > MAXIMUM_RUN:
+            yield f"{start!r} is code cell {run} in a row without a sentence: the limit is {MAXIMUM_RUN}"
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            pictures = True
+            if not metadata.get("figure", {}).get("caption"):
+                yield f"the figure of {start!r} has no caption (mystnb.figure.caption)"
+    if above:
+        yield f"{above} lines of code stand in sight above the first picture"
 
 
 def _bound(source: str) -> set[str]:
@@ -111,16 +136,28 @@ def test_one_stem_three_places(path):
     assert f"file: book/{part}/{stem}\n" in (ROOT / "_toc.yml").read_text()
 
 
+PICTURE = nbformat.v4.new_output("display_data", data={"image/png": "aGk="})
+FIGURE = {
+    "tags": ["hide-input"],
+    "mystnb": {
+        "image": {"alt": "A line."},
+        "figure": {"caption": "It rises."},
+        "code_prompt_show": "plot",
+        "code_prompt_hide": "plot",
+    },
+}
+
+
 def damage_count(nb):
-    nb.cells[3].execution_count = None
+    nb.cells[-1].execution_count = None
 
 
 def damage_stderr(nb):
-    nb.cells[3].outputs = [nbformat.v4.new_output("stream", name="stderr", text="UserWarning: old")]
+    nb.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stderr", text="UserWarning: old")]
 
 
 def damage_path(nb):
-    nb.cells[3].outputs = [nbformat.v4.new_output("stream", name="stdout", text="saved to /home/me/x.pt")]
+    nb.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text="saved to /home/me/x.pt")]
 
 
 def damage_setup(nb):
@@ -132,15 +169,31 @@ def damage_parameters(nb):
 
 
 def damage_length(nb):
-    nb.cells[3].source = "x = 1\n" * 31
+    nb.cells[-1].source = "x = 1\n" * 31
 
 
 def damage_alt(nb):
-    nb.cells[3].outputs = [nbformat.v4.new_output("display_data", data={"image/png": "aGk="})]
+    nb.cells[-1].outputs = [PICTURE]
+
+
+def damage_caption(nb):
+    del nb.cells[-2].metadata.mystnb["figure"]
+
+
+def damage_name(nb):
+    nb.cells[-1].metadata = nbformat.from_dict({"tags": ["hide-input"]})
+
+
+def damage_opening(nb):
+    nb.cells[-1], nb.cells[-2] = nb.cells[-2], nb.cells[-1]
+
+
+def damage_run(nb):
+    nb.cells += [nbformat.v4.new_code_cell(f"x = {i}", execution_count=i) for i in (5, 6, 7)]
 
 
 def damage_seed(nb):
-    nb.cells[3].source = "for seed in range(3):\n    pass"
+    nb.cells[-1].source = "for seed in range(3):\n    pass"
 
 
 def damage_cost(nb):
@@ -152,11 +205,11 @@ def damage_memory(nb):
 
 
 def damage_fold(nb):
-    nb.cells[3].source = "claim()"
+    nb.cells[-1].source = "claim()"
 
 
 def damage_metadata(nb):
-    nb.cells[3].metadata["execution"] = {"start": "12:00"}
+    nb.cells[-1].metadata["execution"] = {"start": "12:00"}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +227,10 @@ def damage_metadata(nb):
         (damage_cost, f"{MAXIMUM_SECONDS + 1} CPU seconds: the limit is {MAXIMUM_SECONDS}"),
         (damage_memory, "2,001 MB at the peak: the limit is 2,000"),
         (damage_fold, "not normalised"),
+        (damage_caption, "the figure of 'plot()' has no caption"),
+        (damage_name, "the fold over 'x = 1' has no name"),
+        (damage_opening, "1 lines of code stand in sight above the first picture"),
+        (damage_run, "'x = 7' is code cell 4 in a row without a sentence: the limit is 3"),
     ],
 )
 def test_each_fault_is_reported(tmp_path, damage, complaint):
@@ -184,7 +241,8 @@ def test_each_fault_is_reported(tmp_path, damage, complaint):
             nbformat.v4.new_code_cell(
                 'scale = "lecture"\nseed = 0', metadata={"tags": ["parameters"]}, execution_count=2
             ),
-            nbformat.v4.new_code_cell("x = 1", execution_count=3),
+            nbformat.v4.new_code_cell("plot()", metadata=FIGURE, outputs=[PICTURE], execution_count=3),
+            nbformat.v4.new_code_cell("x = 1", execution_count=4),
         ]
     )
     measured = dict(cpu_seconds=1, yardstick=0.3, peak_megabytes=1, bytes_downloaded=0, torch="2", date="2026-01-01")

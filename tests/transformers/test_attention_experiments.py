@@ -191,7 +191,7 @@ def drawn(name):
     """The texts of one of the page's figures."""
     weights = torch.eye(3)
     figure = {
-        "dictionary": lambda: figures.dictionary(noise(3, 2), noise(3) + 20, noise(2), (1, 4, 40)),
+        "dictionary": lambda: figures.dictionary(noise(3, 2), noise(3) + 20, noise(2), (1.0, 4.0, 40.0)),
         "alignment": lambda: figures.alignment(weights, TOKENS, TOKENS),
         "shared_weights": lambda: figures.shared_weights(TOKENS, dict.fromkeys("abcd", weights)),
         "statistics": lambda: figures.statistics_by_width([4, 16], noise(3, 2, 3).exp(), noise(3, 2, 3).exp(), 4.2),
@@ -210,7 +210,7 @@ def drawn(name):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("dictionary", {"length 40", "weight of each value"}),
+        ("dictionary", {"length 40.0", "weight of each value"}),
         ("alignment", {"letter read", *TOKENS}),
         ("shared_weights", {"a", "d", "1.00", *TOKENS}),
         ("statistics", {"q · k / √d", "entropy (nats)", "16"}),

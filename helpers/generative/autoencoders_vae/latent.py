@@ -60,9 +60,9 @@ def power_spectrum(
 ) -> Float[Tensor, "r"]:
     """Mean energy of the images at each spatial frequency, from 0.
 
-    Index r holds the frequencies of r to r + 1 waves an image, rounded;
-    the sum of all is the mean of the sum of squares (Parseval), up to
-    the corners of the spectrum, which the last index takes in.
+    Index r holds the frequencies that round to r waves an image; the sum
+    of all is the mean of the sum of squares (Parseval), as the last index
+    takes in the corners of the spectrum.
     """
     images = wide(images)
     h, w = images.shape[-2:]

@@ -331,7 +331,8 @@ def _boxes(ids: Int[np.ndarray, "h w"], n: int) -> Float[np.ndarray, "n 4"]:
 def _in_space(
     pixels: Float[np.ndarray, "h w 3"], space: str
 ) -> Float[np.ndarray, "h w 3"]:
-    """The image in another colour space, all channels in 0…1."""
+    """The image in another colour space, all channels in 0…1, but for
+    the b of a deep blue, which is a little below."""
     from skimage.color import rgb2hsv, rgb2lab
 
     if space not in SPACES:
