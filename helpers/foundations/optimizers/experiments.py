@@ -1,6 +1,6 @@
 """What the page runs: walks over landscapes, momentum's factors, random bowls, saddles, noise, and a small network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from helpers.data import batches
 from helpers.foundations.optimizers.curvature import LBFGS
 from helpers.foundations.optimizers.first_order import SGD, Adam, Method, Momentum
-from helpers.foundations.optimizers.landscapes import Surface, beale, bowl, descend, rosenbrock, saddle
+from helpers.foundations.optimizers.landscapes import beale, bowl, descend, rosenbrock, saddle
 from helpers.training import Batch, fit, gradient_update
 
 Number = float | int
+Surface = Callable[[Tensor], Tensor]
 STRONG_WOLFE = {"max_iter": 1, "max_eval": 25, "line_search_fn": "strong_wolfe"}
 EXACT = {"max_iter": 1, "max_eval": 25, "line_search_fn": "exact"}
 
@@ -125,10 +126,10 @@ def polyak(kappa: Number, smallest: Number = 1.0) -> tuple[float, float]:
 
 def steps_walked(kappa: Number) -> tuple[int, int]:
     """Steps to a millionth of the distance on a bowl of condition `kappa`: gradient descent and momentum, each tuned."""
-    surface = partial(bowl, curvature=(1, kappa))
+    surface, start = partial(bowl, curvature=(1.0, float(kappa))), (1.0, 1.0)
     lr, rho = polyak(kappa)
-    plain = descend(surface, (1, 1), partial(SGD, lr=2 / (kappa + 1)), int(8 * kappa))
-    heavy = descend(surface, (1, 1), partial(Momentum, lr=lr, momentum=rho), int(8 * kappa))
+    plain = descend(surface, start, partial(SGD, lr=2 / (kappa + 1)), int(8 * kappa))
+    heavy = descend(surface, start, partial(Momentum, lr=lr, momentum=rho), int(8 * kappa))
     return steps_to(plain), steps_to(heavy)
 
 
