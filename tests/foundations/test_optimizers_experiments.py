@@ -158,7 +158,8 @@ def test_map_marks_where_the_lines_meet():
     for line in (floor, wall):
         assert np.abs(line - star).max(1).min() < 0.01
     assert limit[[0, -1]] == pytest.approx(np.array([[0.2, 0], [0.4, 1]]))
-    shade = ax.collections[0].get_facecolor().reshape(4, 5, 4)
+    shade = np.asarray(ax.collections[0].get_array())
+    assert shade.shape == (4, 5, 4)
     assert (shade[0, 3:, 3] == 0).all() and (shade[0, :2, 3] > 0).all()
 
 

@@ -1,6 +1,6 @@
 """What the page runs: walks over landscapes, momentum's factors, random bowls, saddles, noise, and a small network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,9 +14,11 @@ from torch.nn import functional as F
 from helpers.data import batches
 from helpers.foundations.optimizers.curvature import LBFGS
 from helpers.foundations.optimizers.first_order import SGD, Adam, Method, Momentum
-from helpers.foundations.optimizers.landscapes import Surface, beale, bowl, descend, rosenbrock, saddle
+from helpers.foundations.optimizers.landscapes import beale, bowl, descend, rosenbrock, saddle
 from helpers.training import Batch, fit, gradient_update
 
+Number = float | int
+Surface = Callable[[Tensor], Tensor]
 STRONG_WOLFE = {"max_iter": 1, "max_eval": 25, "line_search_fn": "strong_wolfe"}
 EXACT = {"max_iter": 1, "max_eval": 25, "line_search_fn": "exact"}
 
@@ -68,7 +70,7 @@ def landscape_walks(steps: int = 60) -> dict[str, dict[str, Float[Tensor, "point
 # -- quadratics --------------------------------------------------------------------------------------------------------
 
 
-def plane(x: Float[Tensor, "*points d"], slope: float = 1.0) -> Float[Tensor, "*points"]:
+def plane(x: Float[Tensor, "*points d"], slope: Number = 1.0) -> Float[Tensor, "*points"]:
     """A surface without curvature: the gradient is `slope` in every coordinate, everywhere."""
     return slope * x.sum(-1)
 
@@ -76,7 +78,7 @@ def plane(x: Float[Tensor, "*points d"], slope: float = 1.0) -> Float[Tensor, "*
 def factor_per_step(
     lr: Float[Tensor, "..."],
     rho: Float[Tensor, "..."],
-    curvature: Sequence[float] | Float[Tensor, " d"] = (1.0, 10.0),
+    curvature: Sequence[Number] | Float[Tensor, " d"] = (1.0, 10.0),
     steps: int = 600,
 ) -> Float[Tensor, "..."]:
     """The factor by which a step of momentum shrinks the slowest direction of a bowl, measured by running it.
@@ -116,22 +118,22 @@ def steps_to(walk: Float[Tensor, "points d"], share: float = 1e-6) -> int:
     return int(far.nonzero().max()) + 1
 
 
-def polyak(kappa: float, smallest: float = 1.0) -> tuple[float, float]:
+def polyak(kappa: Number, smallest: Number = 1.0) -> tuple[float, float]:
     """The learning rate and the momentum with which momentum is fastest on curvatures from `smallest` to κ times it."""
     root = kappa**0.5
     return (2 / (root + 1)) ** 2 / smallest, ((root - 1) / (root + 1)) ** 2
 
 
-def steps_walked(kappa: float) -> tuple[int, int]:
+def steps_walked(kappa: Number) -> tuple[int, int]:
     """Steps to a millionth of the distance on a bowl of condition `kappa`: gradient descent and momentum, each tuned."""
-    surface = partial(bowl, curvature=(1, kappa))
+    surface, start = partial(bowl, curvature=(1.0, float(kappa))), (1.0, 1.0)
     lr, rho = polyak(kappa)
-    plain = descend(surface, (1, 1), partial(SGD, lr=2 / (kappa + 1)), int(8 * kappa))
-    heavy = descend(surface, (1, 1), partial(Momentum, lr=lr, momentum=rho), int(8 * kappa))
+    plain = descend(surface, start, partial(SGD, lr=2 / (kappa + 1)), int(8 * kappa))
+    heavy = descend(surface, start, partial(Momentum, lr=lr, momentum=rho), int(8 * kappa))
     return steps_to(plain), steps_to(heavy)
 
 
-def steps_by_formula(kappa: float) -> tuple[int, int]:
+def steps_by_formula(kappa: Number) -> tuple[int, int]:
     """The same two numbers from the eigenvalues: a factor for each step, and a double one for momentum."""
     t = np.arange(100_000)
     factor = (kappa - 1) / (kappa + 1)
@@ -141,7 +143,7 @@ def steps_by_formula(kappa: float) -> tuple[int, int]:
     return int((plain > 1e-6).sum()), int((heavy > 1e-6).sum())
 
 
-def random_bowl(n: int, condition: float, seed: int) -> Surface:
+def random_bowl(n: int, condition: Number, seed: int) -> Surface:
     """½ xᵀ A x in n dimensions, turned at random; A's eigenvalues lie evenly, on a log scale, from 1 to `condition`."""
     noise = torch.Generator().manual_seed(seed)
     Q = torch.linalg.qr(torch.randn(n, n, generator=noise).double())[0]
@@ -179,7 +181,7 @@ def numbers_kept(method: type[Method], n: int, **settings: Any) -> int:
     return _count(list(optimizer.state[x].values()))
 
 
-def in_bytes(numbers: float) -> str:
+def in_bytes(numbers: Number) -> str:
     """The memory of so many numbers at four bytes each, as `102 MB`."""
     size = 4 * numbers
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):

@@ -26,7 +26,7 @@ def landscape_figure(
     """The walks of `landscape_walks`, a panel for each landscape; the star marks where L-BFGS ends."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(NARROW, 4.6))
+    figure, axes = pyplot.subplots(2, 2, figsize=(NARROW, 4.6), dpi=100)
     for ax, (place, on_it) in zip(axes.flat, walks.items()):
         landscape = LANDSCAPES[place]
         contours(landscape.height, landscape.xlim, landscape.ylim, ax, power=3, levels=10)
@@ -73,7 +73,7 @@ def factor_figure(
     """Above: |1 - lr λ| for the curvatures 1 and 10 as lines and what runs measured as dots. Below: walks on the bowl."""
     from matplotlib import pyplot
 
-    figure, (above, below) = pyplot.subplots(2, 1, figsize=(NARROW, 6.2))
+    figure, (above, below) = pyplot.subplots(2, 1, figsize=(NARROW, 6.2), dpi=100)
     slowest = np.maximum(abs(1 - rates), abs(1 - 10 * rates))
     above.plot(rates, slowest, color=INK, linewidth=7, alpha=0.25)
     for i, (curvature, colour) in enumerate(zip((1, 10), COLOURS)):
@@ -144,12 +144,13 @@ def momentum_map(
     ax.plot((1 - np.sqrt(y)) ** 2 / mu, y, color=COLOURS[2], linewidth=1.8)
     ax.plot((1 + np.sqrt(y)) ** 2 / L, y, color=COLOURS[1], linewidth=1.8)
     ax.plot(*polyak(L / mu, mu), "*", color=INK, markersize=16)
-    for needed in (20, 50, 100):  # where both directions swing, the factor is the root of the momentum
-        height = 1e-3 ** (2 / needed)
-        ax.text(2 / L, height, f"{needed} steps", color="black", ha="center", va="center", size=9)
-    ax.text(0.008, 0.04, "floor glides", color=COLOURS[2])
-    ax.text(0.265, 0.18, "wall critically\ndamped", color=COLOURS[1], ha="left", va="center")
-    ax.text(0.34, 0.45, "diverges", color=INK, ha="left", va="center")
+    ax.text(0.3, 0.31, "wall critically\ndamped", color=COLOURS[1], va="center")
+    ax.text(0.3, 0.07, "floor critically\ndamped", color=COLOURS[2], va="center")
+    ax.text(0.34, 0.48, "diverges", color=INK, ha="left", va="center")
     ax.set(xlabel="learning rate", ylabel="momentum ρ", xlim=(0, 0.42), ylim=(0, 1))
     ax.grid(False)
+    needed = (15, 20, 30, 50, 100)  # steps where both directions swing: the factor is the root of the momentum
+    scale = ax.secondary_yaxis("right")
+    scale.set_yticks([1e-3 ** (2 / steps) for steps in needed], [str(steps) for steps in needed])
+    scale.set_ylabel("steps where both directions swing")
     return ax
