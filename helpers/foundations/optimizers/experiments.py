@@ -14,11 +14,10 @@ from torch.nn import functional as F
 from helpers.data import batches
 from helpers.foundations.optimizers.curvature import LBFGS
 from helpers.foundations.optimizers.first_order import SGD, Adam, Method, Momentum
-from helpers.foundations.optimizers.landscapes import beale, bowl, descend, rosenbrock, saddle
+from helpers.foundations.optimizers.landscapes import Surface, beale, bowl, descend, rosenbrock, saddle
 from helpers.training import Batch, fit, gradient_update
 
 Number = float | int
-Surface = Callable[[Tensor], Tensor]
 STRONG_WOLFE = {"max_iter": 1, "max_eval": 25, "line_search_fn": "strong_wolfe"}
 EXACT = {"max_iter": 1, "max_eval": 25, "line_search_fn": "exact"}
 

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
+Surface = Callable[[Tensor], Tensor]
+
 
 def bowl(
     x: Float[Tensor, "*points d"], curvature: Sequence[float] | Float[Tensor, " d"] = (1.0, 10.0)
@@ -40,7 +42,7 @@ def beale(x: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points"]:
 
 
 def descend(
-    f: Callable[[Tensor], Tensor],
+    f: Surface,
     start: Sequence[float] | Float[Tensor, " d"],
     optimizer: Callable[[list[Tensor]], Optimizer],
     steps: int,
