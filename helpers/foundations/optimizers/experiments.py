@@ -1,6 +1,6 @@
 """What the page runs: walks over landscapes, momentum's factors, random bowls, saddles, noise, and a small network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
