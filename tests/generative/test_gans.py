@@ -237,6 +237,8 @@ def test_small_divergences_are_exact(dtype, gap):
     assert gans.jensen_shannon(*apart, 1.0).item() == pytest.approx(log(2)) and gans.kl(*apart, 1.0) == torch.inf
     for d in (gans.optimal_discriminator(p, q), gans.optimal_squares(p, q)):
         assert d.isfinite().all()
+    assert gans.optimal_discriminator(*apart).tolist() == [1, 0, 0.5]  # where nothing is, it cannot tell
+    assert gans.optimal_squares(*apart).tolist() == [1, -1, 0]
 
 
 def test_wasserstein_matches_scipy():
@@ -347,6 +349,31 @@ def test_perceptrons_match_reference():
         assert [m.out_features for m in layers] == [4, 4, last]
         expected = layers[2](activation(layers[1](activation(layers[0](x)))))
         assert_close(net(x), expected if last == 3 else expected[:, 0])
+
+
+def test_classifier_matches_reference():
+    """Two convolutions, means of a grid of 4 by 4, two linear layers, ReLU between."""
+    torch.manual_seed(0)
+    net, x = gans.Classifier(classes=5, channels=2, hidden=3, dim=7).double(), torch.randn(3, 2, 12, 12).double()
+    one, two, three = (m for m in net.body if list(m.parameters()))
+    h = F.conv2d(x, one.weight, one.bias, padding=1).relu()
+    h = F.conv2d(h, two.weight, two.bias, stride=2, padding=1).relu()
+    h = F.adaptive_avg_pool2d(h, 4).flatten(1)
+    h = F.linear(h, three.weight, three.bias).relu()
+    assert_close(net.features(x), h)
+    assert_close(net(x), F.linear(h, net.head.weight, net.head.bias))
+
+
+@pytest.mark.parametrize(
+    ("image", "side", "stages"), [(8, 4, 1), (12, 3, 2), (14, 7, 1), (28, 7, 2), (40, 5, 3), (48, 3, 4), (64, 4, 4)]
+)
+def test_sides_are_halved_while_they_are_even_and_above_four(image, side, stages):
+    with torch.device("meta"):
+        preset = dict(image=image, channels=1, hidden=2)
+        g, d = gans.DCGANGenerator(**preset), gans.DCGANDiscriminator(**preset)
+    first, *ups = [m for m in g.main if isinstance(m, nn.ConvTranspose2d)]
+    *downs, last = [m for m in d.main if isinstance(m, nn.Conv2d)]
+    assert first.kernel_size == last.kernel_size == (side, side) and len(ups) == len(downs) == stages
 
 
 def test_modes_are_counted():
@@ -468,8 +495,11 @@ def test_losses_keep_double_and_widen_half_precision():
     nn.init.zeros_(d.main[-1].weight)
     nn.init.constant_(d.main[-1].bias, 1000.0)  # whose square is no float16
     g, d = g.half(), d.half()
-    loss = gans.generator_step(g, d, SGD(g.parameters(), 0.0), pair, (torch.zeros(4, 1),), torch.zeros(4, 1).half())
-    assert loss == 500_000
+    x, z = torch.zeros(2, 4, 1).half()
+    loss = gans.discriminator_step(g, d, SGD(d.parameters(), 0.0), pair, (x,), z)
+    assert loss.item() == (999**2 + 1001**2) / 2  # a number: as float16 this is infinite, and equal to an infinite loss
+    loss = gans.generator_step(g, d, SGD(g.parameters(), 0.0), pair, (x,), z)
+    assert loss.item() == 500_000
 
 
 def test_condition_reaches_both_players():
