@@ -23,6 +23,11 @@ RUN = {"subject", "title", "device", "hardware", "torch", "threads", "pairs", "d
 @pytest.fixture(scope="module", autouse=True)
 def networks_are_let_go():
     yield
+    let_go()
+
+
+def let_go() -> None:
+    """Forget the networks that the subjects keep between two pairs."""
     for subject in command.subjects():
         for thing in vars(command.import_module(f"benchmarks.{subject}")).values():
             if hasattr(thing, "cache_clear"):
@@ -95,6 +100,7 @@ def test_subject_runs_at_a_tiny_size(subject, capsys, monkeypatch):
 
 def test_product_has_as_many_flops_as_the_network():
     """Within one row of 1024 columns; multiply-adds are those of ViT-B/16 at 224 pixels in the paper on DeiT, 17.6e9."""
+    let_go()  # these are large
     three = vision_transformers.networks(vision_transformers.vit_b_16, (1, 3, 224, 224), CPU, False, False)
     assert three.flops / 2 == pytest.approx(17.6e9, rel=0.01)
     product = partial(harness.product, lambda: three.flops, 3, CPU)
