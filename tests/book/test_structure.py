@@ -15,10 +15,6 @@ MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES, MAXIMUM_RUN = 30, 79, 1_000_000, 3
 # Of a CPU thread as tools/yardstick.py knows it: to be 150 and 100 (two pages and the mean are above it, measured beside other
 # programs); of memory.
 MAXIMUM_SECONDS, MEAN_SECONDS, MAXIMUM_MEGABYTES = 175, 110, 2_000
-    150,
-    100,
-    2_000,
-)  # of a CPU thread as tools/yardstick.py knows it; of memory
 
 MEASURED = {"cpu_seconds", "yardstick", "peak_megabytes", "bytes_downloaded", "torch", "date"}
 
