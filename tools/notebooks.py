@@ -66,7 +66,8 @@ def parameters(notebook: nbformat.NotebookNode) -> dict[str, object]:
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> dict[str, object]:
     """Execute all cells in place, in order, in one kernel that starts in `folder`; return what PROBE measured."""
-    probe = new_code_cell(PROBE)
+    home = Path(__file__).resolve().parent.parent  # where the yardstick is
+    probe = new_code_cell(f"import sys\nsys.path.append({str(home)!r})\n{PROBE}")
     client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     notebook.cells.append(probe)
     try:

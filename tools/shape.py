@@ -68,29 +68,31 @@ def summary(blocks: list[dict]) -> dict[str, int]:
     return found
 
 
-def measure(paths: list[Path]) -> dict[str, dict[str, int]]:
-    """The figures of pages that `make book` has built, by part/chapter; SystemExit says what is missing."""
-    from playwright.sync_api import sync_playwright
+def measure(paths: list[Path], page) -> dict[str, dict[str, int]]:
+    """The figures of pages that `make book` has built, by part/chapter, seen on a `page` of a browser that playwright drives.
 
-    if not (browser := chromium()):
-        raise SystemExit("There is no Chromium: apt-get install chromium, or set CHROMIUM")
+    SystemExit names a page that is not built.
+    """
+    page.set_viewport_size({"width": WIDTH, "height": 1000})
     found = {}
-    with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
-            viewport={"width": WIDTH, "height": 1000}
-        )
-        for path in paths:
-            name = str(path.relative_to(BOOK).with_suffix(""))
-            built = HTML / "book" / f"{name}.html"
-            if not built.exists():
-                raise SystemExit(f"{name} is not built: make book")
-            page.goto(built.as_uri())
-            found[name] = summary(page.evaluate(MEASURE))
+    for path in paths:
+        name = str(path.relative_to(BOOK).with_suffix(""))
+        built = HTML / "book" / f"{name}.html"
+        if not built.exists():
+            raise SystemExit(f"{name} is not built: make book")
+        page.goto(built.as_uri())
+        found[name] = summary(page.evaluate(MEASURE))
     return found
 
 
 def main(names: list[str]) -> None:
-    rows = measure([find(name) for name in names] or chapters())
+    from playwright.sync_api import sync_playwright
+
+    if not (browser := chromium()):
+        raise SystemExit("There is no Chromium: apt-get install chromium, or set CHROMIUM")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        rows = measure([find(name) for name in names] or chapters(), opened.new_page())
     heads = list(next(iter(rows.values())))
     print("| page | " + " | ".join(heads) + " |")
     print("| --- |" + " ---: |" * len(heads))

@@ -23,20 +23,20 @@ c = 3
 
 
 @pytest.mark.browser
-def test_shares_lines_and_runs(tmp_path, monkeypatch, capsys):
+def test_shares_lines_and_runs(browser, tmp_path, monkeypatch):
     monkeypatch.setattr(shape, "HTML", tmp_path)
     path = BOOK / "foundations" / "optimizers.ipynb"
     built = tmp_path / "book/foundations/optimizers.html"
+    page = browser.new_page()
     with pytest.raises(SystemExit, match="foundations/optimizers is not built: make book"):
-        shape.measure([path])
+        shape.measure([path], page)
     built.parent.mkdir(parents=True)
     built.write_text(PAGE)
-    shape.main(["foundations/optimizers"])
-    heads, _, row = (line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines())
-    found = dict(zip(heads[1:], map(int, row[1:]), strict=True))
+    found = shape.measure([path], page)["foundations/optimizers"]
     pixels = {"prose": 420, "code": 200, "folds": 20, "output": 50, "claims": 80, "figures": 300}
     for kind, height in pixels.items():
         assert abs(found[kind] - 100 * height / sum(pixels.values())) < 1.5, kind
     assert found["lines above"] == 2
     assert found["run"] == 2  # folds and figures between two cells are no sentence
     assert (found["words"], found["pictures"], found["captions"]) == (6, 1, 1)
+    page.close()
