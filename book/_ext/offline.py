@@ -58,7 +58,7 @@ def shrink_figures(images: Path, cache: Path) -> dict[str, str]:
     cache.mkdir(parents=True, exist_ok=True)
     names = {}
     for png in images.glob("*.png"):
-        if png.stat().st_size < LARGE:
+        if not FIGURE.fullmatch(png.name) or png.stat().st_size < LARGE:
             continue
         webp = cache / f"{png.stem}.webp"
         if not webp.exists():
