@@ -152,3 +152,22 @@ def test_the_landing_page_counts():
     page = (HTML / "book/index.html").read_text()
     for number, what in ((len(chapters()), "chapters"), (len(claims), "claims run"), (unlike, "of which do not hold")):
         assert f"<strong>{number}</strong>" in page and what in page
+
+
+def test_neighbouring_folds_of_one_name_are_one():
+    def cell(source, name="", outputs=()):
+        prompts = {"mystnb": {"code_prompt_show": name}, "tags": ["hide-input"]} if name else {}
+        return {"cell_type": "code", "metadata": prompts, "source": source, "outputs": list(outputs)}
+
+    words = {"cell_type": "markdown", "metadata": {}, "source": "Words."}
+    cells = [
+        cell("a", "set-up"),
+        cell("b", "set-up"),
+        cell("c", "data"),
+        cell("d", "data", ["a box"]),
+        cell("e", "data"),
+    ]
+    cells += [words, cell("f", "data"), cell("g"), cell("h")]
+    shown = load("chapters").joined(cells)
+    assert [c["source"] for c in shown] == ["a\n\n\nb", "c\n\n\nd", "e", "Words.", "f", "g", "h"]
+    assert shown[1]["outputs"] == ["a box"]
