@@ -223,3 +223,8 @@ def drawn(name):
 )
 def test_figures_name_what_they_show(name, words):
     assert words <= drawn(name)
+
+
+def test_shallow_networks_learn_at_one_rate_but_not_while_it_rises():
+    assert experiments.train_at_one_rate(True, 1, seed=0) > 0.2
+    assert experiments.train_at_one_rate(True, 1, seed=0, rise=10**6) < 0.05

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from helpers.data import batches
 from helpers.foundations.optimizers import Adam
 from helpers.sequences.rnn_lstm import GRU, EncoderDecoder, reversal
-from helpers.training import clipped, cosine_decay, evaluation_mode, fit, gradient_update, scheduled, warmup
+from helpers.training import clipped, constant, cosine_decay, evaluation_mode, fit, gradient_update, scheduled, warmup
 from helpers.training.loop import Loss
 from helpers.transformers.attention.additive import Searcher
 from helpers.transformers.attention.cache import Cache
@@ -130,14 +130,19 @@ def train_translator(
     return model, exact_match(model, *held_out).double().mean().item()
 
 
-def train_without_warmup(norm_first: bool, depth: int, seed: int) -> float:
-    """Reverse strings of 3 to 6 digits after 120 steps at one rate from the first: the fraction without a mistake."""
+def train_at_one_rate(norm_first: bool, depth: int, seed: int, rise: int = 0) -> float:
+    """Reverse strings of 3 to 6 digits after 120 updates: the fraction without a mistake.
+
+    The rate is 0.003 from the first update, or after a warm-up of `rise` updates.
+    """
     generator = torch.Generator().manual_seed(seed)
     training, held_out = strings("reverse", 4000, generator, low=3, high=6).split(300)
     torch.manual_seed(seed)
     model = Translator(vocab=TARGETS, dim=32, heads=2, hidden=64, depth=depth, context=10, norm_first=norm_first)
     optimizer = Adam(model.parameters(), 3e-3, betas=(0.9, 0.98))
     update = gradient_update(model, optimizer, translation_loss)
+    if rise:
+        update = scheduled(update, optimizer, warmup(rise, constant()))
     fit(update, batches(*training, batch_size=32, generator=generator), 120)
     return exact_match(model, *held_out).double().mean().item()
 
