@@ -25,16 +25,14 @@ BOOK = ROOT / "book"
 SETUP = (ROOT / "tools" / "setup_cell.py").read_text().rstrip("\n")
 KEPT_METADATA = ("tags", "mystnb")
 
-# What a page says of its own execution, asked of the kernel after the last cell, in the seconds of tools/yardstick.py.
+# What a page says of its own execution, asked of the kernel after the last cell.
 PROBE = """
 import json, platform, resource, sys
 import numpy, torch
 from helpers.data import bytes_downloaded
-from tools.yardstick import in_reference_seconds, seconds
-usage, yardstick = resource.getrusage(resource.RUSAGE_SELF), seconds()
+usage = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps(dict(
-    cpu_seconds=in_reference_seconds(usage.ru_utime + usage.ru_stime, yardstick),
-    yardstick=round(yardstick, 3),
+    cpu_seconds=round(usage.ru_utime + usage.ru_stime),
     peak_megabytes=round(usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)),
     bytes_downloaded=bytes_downloaded(),
     python=platform.python_version(), torch=torch.__version__, numpy=numpy.__version__,
@@ -66,8 +64,7 @@ def parameters(notebook: nbformat.NotebookNode) -> dict[str, object]:
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> dict[str, object]:
     """Execute all cells in place, in order, in one kernel that starts in `folder`; return what PROBE measured."""
-    home = Path(__file__).resolve().parent.parent  # where the yardstick is
-    probe = new_code_cell(f"import sys\nsys.path.append({str(home)!r})\n{PROBE}")
+    probe = new_code_cell(PROBE)
     client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     notebook.cells.append(probe)
     try:
