@@ -32,11 +32,13 @@ def seconds(path: Path) -> float:
 
 
 def turn(paths: list[Path], commit: str, share: float = SHARE) -> list[Path]:
-    """The share of `paths` whose turn it is at `commit`: in an order that the commit shuffles, while their cost fits."""
-    chosen = []
+    """The share of `paths` whose turn it is at `commit`: in an order that the commit shuffles, while their cost fits.
+
+    The first is in it whatever it costs, so that none is left out for good.
+    """
+    chosen: list[Path] = []
     for path in sorted(paths, key=lambda path: hashlib.sha256(f"{commit} {path.stem}".encode()).digest()):
-        share -= seconds(path)
-        if share >= 0:
+        if not chosen or sum(map(seconds, [*chosen, path])) <= share:
             chosen.append(path)
     return chosen
 

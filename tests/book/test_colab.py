@@ -28,8 +28,9 @@ PACKAGES = [
     "tqdm",
 ]
 PACKAGES += ["scipy", "scikit-learn", "scikit-image", "networkx", "pillow", "ipykernel", "nbclient"]
-# Seconds of CPU, as stored in the notebooks, that this test spends on whole chapters, chosen by the commit so that each has its
-# turn. Of the others it runs the first cells: setup, parameters, imports. The weekly workflow runs all, in Colab's own image.
+# Seconds of CPU, as stored in the notebooks, that this test spends on whole chapters, one at least, chosen by the commit so that
+# each has its turn. Of the others it runs the first cells: setup, parameters, imports. The weekly workflow runs all, in Colab's
+# own image.
 SHARE, FIRST = 240, 4
 
 
@@ -97,7 +98,6 @@ def test_published_notebooks_run_on_colab(clone, colab, tmp_path):
     names = [f"{path.parent.name}/{path.stem}" for path in chapters()]
     whole = [f"{path.parent.name}/{path.stem}" for path in turn(chapters(), f"colab {head()}", SHARE)]
     rest = [name for name in names if name not in whole]
-    assert whole
     first = run(colab, tmp_path, *whole)
     for name in whole:
         cells = nbformat.read(ROOT / f"book/{name}.ipynb", as_version=4).cells

@@ -114,6 +114,8 @@ def test_each_notebook_has_its_turn_and_a_turn_its_limit(pages):
     assert all(0 < cost(chosen) <= 150 for chosen in turns)
     assert {path for chosen in turns for path in chosen} == set(pages)
     assert turn(pages, "commit 1", share=150) == turns[1] != turns[2]
+    poor = [turn(pages, f"commit {number}", share=5) for number in range(80)]  # less than the cheapest costs
+    assert {len(chosen) for chosen in poor} == {1} and {path for chosen in poor for path in chosen} == set(pages)
 
 
 def test_a_run_executes_what_is_due_and_a_share_of_the_rest(pages, monkeypatch):
