@@ -4,6 +4,7 @@ from helpers.training.checkpoints import Checkpoint, CheckpointError, load_check
 from helpers.training.distributed import distributed, gather, is_main, prepare, rank, unwrap, world_size
 from helpers.training.history import History, Metrics, tally
 from helpers.training.loop import Batch, Loss, Update, evaluate, evaluation_mode, fit, gradient_update
+from helpers.training.recipe import train
 from helpers.training.schedules import (
     Schedule,
     constant,
@@ -60,6 +61,7 @@ __all__ = [
     "scheduled",
     "step_decay",
     "tally",
+    "train",
     "unwrap",
     "warmup",
     "world_size",

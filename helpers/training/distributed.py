@@ -39,17 +39,18 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def prepare(model: nn.Module) -> nn.Module:
+def prepare(model: nn.Module, *, unused: bool = False) -> nn.Module:
     """Wrap a model, already on its device, so that `backward` averages the processes' gradients.
 
     All processes start from the parameters of process 0. The average is the gradient of the whole batch when the shares
-    are equal in size. Batch norm sees its process's own share only. Without other processes, or without trainable
-    parameters, the model comes back as it is.
+    are equal in size. Batch norm sees its process's own share only. `unused` allows steps that leave out some of the
+    parameters, for one more walk through the graph. Without other processes, or without trainable parameters, the model
+    comes back as it is.
     """
     _, size = distributed()
     if size == 1 or not any(p.requires_grad for p in model.parameters()):
         return model
-    return DistributedDataParallel(model)
+    return DistributedDataParallel(model, find_unused_parameters=unused)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
