@@ -27,7 +27,7 @@ PACKAGES = [
     "einops",
     "tqdm",
 ]
-PACKAGES += ["scipy", "scikit-learn", "scikit-image", "networkx", "pillow", "ipykernel", "nbclient"]
+PACKAGES += ["scipy", "scikit-learn", "scikit-image", "networkx", "mlxtend", "pillow", "ipykernel", "nbclient"]
 # Seconds of CPU, as stored in the notebooks, that this test spends on whole chapters, one at least, chosen by the commit so that
 # each has its turn. Of the others it runs the first cells: setup, parameters, imports. The weekly workflow runs all, in Colab's
 # own image.
