@@ -34,8 +34,8 @@ check-code: .venv/installed
 	$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
-run: .venv/installed ## execute NOTEBOOK=part/chapter [SCALE=gpu] [SEED=3] into _build/runs
-	@$(BIN)/python -m tools.notebooks run $(NOTEBOOK) $(if $(SCALE),scale=$(SCALE)) $(if $(SEED),seed=$(SEED)) $(SET)
+run: .venv/installed ## execute NOTEBOOK=part/chapter [SCALE=gpu] [SEED=3] [PROCESSES=4] into _build/runs
+	@$(BIN)/python -m $(if $(PROCESSES),torch.distributed.run --standalone --nproc_per_node=$(PROCESSES) -m )tools.notebooks run $(NOTEBOOK) $(if $(SCALE),scale=$(SCALE)) $(if $(SEED),seed=$(SEED)) $(SET)
 
 refresh: .venv/installed ## re-execute NOTEBOOK=part/chapter in place (all without it) and store its outputs
 	@$(BIN)/python -m tools.notebooks refresh $(NOTEBOOK)

@@ -208,7 +208,10 @@ def write_cover() -> None:
 
 
 def run(name: str, settings: list[str]) -> None:
-    """Execute a notebook with papermill into `_build/runs/`, with other values for its declared parameters."""
+    """Execute a notebook with papermill into `_build/runs/`, with other values for its declared parameters.
+
+    Under `torchrun` every process executes all of it, and what `train` trains is shared; process 0 writes and speaks.
+    """
     import papermill
 
     path = find(name)
@@ -228,6 +231,9 @@ def run(name: str, settings: list[str]) -> None:
     target = ROOT / "_build" / "runs" / path.parent.name / f"{label}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     os.environ["DLE_PROGRESS"] = "0"  # papermill's bar counts the cells; ours would be stored
+    if int(os.environ.get("RANK", 0)):
+        papermill.execute_notebook(path, None, chosen, cwd=path.parent, kernel_name="python3", progress_bar=False)
+        return
     print(f"Running {path.relative_to(ROOT)} with {declared | chosen}")
     try:
         papermill.execute_notebook(path, target, parameters=chosen, cwd=path.parent, kernel_name="python3")
