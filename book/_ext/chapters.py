@@ -8,7 +8,8 @@ from sphinx.errors import ExtensionError
 
 CARDS = "<!-- a card for each chapter -->"
 NUMBERS = "<!-- numbers -->"
-ASSEMBLED = {"book/claims", "book/systems", "book/performance", "book/api"}
+MODULES = "<!-- modules -->"
+ASSEMBLED = ("book/claims", "book/systems", "book/performance", "book/api")  # and the pages below them
 SOURCES = ("helpers/**/*.py", "book/systems.tsv", "book/_static/**/*")
 GRID = ["::::{grid} 1 1 2 2", ":gutter: 3"]
 MADE = """:::{{admonition}} How this page was made
@@ -51,6 +52,21 @@ def numbers(app) -> str:
     )
 
 
+def modules(app, part: str) -> str:
+    """The code of a part for autodoc: of a chapter what it passes on, its experiments and figures, else all its modules."""
+    lines = []
+    for page in notebooks(app):
+        _, other, stem = page.split("/")
+        folder = Path(app.srcdir, "helpers", part, stem)
+        if other != part or not folder.is_dir():
+            continue
+        passes_on = "__all__" in (folder / "__init__.py").read_text()
+        inner = [path.stem for path in sorted(folder.glob("[!_]*.py"))]
+        shown = [name for name in inner if not passes_on or name in ("experiments", "figures")]
+        lines += [f".. automodule:: {'.'.join(['helpers', part, stem, *name])}" for name in ([], *([n] for n in shown))]
+    return "\n".join(["```{eval-rst}", *lines, "```"])
+
+
 def prepare_page(app, docname, source) -> None:
     """Put the cards on the landing page, and under each notebook what its stored execution cost.
 
@@ -58,6 +74,8 @@ def prepare_page(app, docname, source) -> None:
     """
     if docname == app.config.root_doc:
         source[0] = source[0].replace(CARDS, cards(app)).replace(NUMBERS, numbers(app))
+    if docname.startswith("book/api/"):
+        source[0] = source[0].replace(MODULES, modules(app, docname.rpartition("/")[2]))
     if Path(app.env.doc2path(docname)).suffix != ".ipynb":
         return
     notebook = json.loads(source[0])
@@ -107,7 +125,9 @@ def reread(app, env, added, changed, removed) -> set[str]:
     if is_newer("book/_ext/*.py"):
         return set(env.found_docs)
     notebooks = {name for name in added | changed if env.doc2path(name).endswith(".ipynb")}
-    return ASSEMBLED | {app.config.root_doc} if notebooks or any(map(is_newer, SOURCES)) else set()
+    if not notebooks and not any(map(is_newer, SOURCES)):
+        return set()
+    return {app.config.root_doc} | {name for name in env.found_docs if name.startswith(ASSEMBLED)}
 
 
 def setup(app):

@@ -26,7 +26,7 @@ COLUMNS = {"System": 28, "Code": 32, "Claims": 40}
 
 
 def sections(app, docname):
-    """Every row of `book/systems.tsv`: a table where the chapter is written, with code, test and verdicts; else a list."""
+    """Every row of `book/systems.tsv`: first what exists, a table a chapter with code, tests and verdicts; then lists."""
     written = {name.removeprefix("book/"): notebook for name, notebook in notebooks(app).items()}
     chapters: dict[str, list[dict]] = {}
     for row in systems(app):
@@ -35,28 +35,42 @@ def sections(app, docname):
     shown = sum(bool(row["claims"]) for row in rows)
     yield paragraph(f"{len(rows)} systems in {len(chapters)} chapters: {shown} shown, the others still to come.")
     parts = PARTS | {"gallery": "Front matter"}
-    links = [piece for part, name in parts.items() for piece in (" · ", link(name, f"#systems-{part}"))]
-    yield paragraph(*links[1:])
-    for part, name in parts.items():
+    built = [(part, name, _of(part, written)) for part, name in parts.items() if _of(part, written)]
+    links = [piece for part, name, _ in built for piece in (" · ", link(name, f"#systems-{part}"))]
+    yield paragraph(*links[1:], " · ", link("Still to come", "#systems-later"))
+    for part, name, of_part in built:
         section = nodes.section("", nodes.title("", name), ids=[f"systems-{part}"])
-        for chapter in (c for c in chapters if c.partition("/")[0] == part):
-            section += _chapter(app, docname, chapter, chapters[chapter], written.get(chapter))
+        section += [_chapter(app, docname, chapter, chapters[chapter], written[chapter]) for chapter in of_part]
         yield section
+    later = nodes.section("", nodes.title("", "Still to come"), ids=["systems-later"])
+    for part in parts:
+        later += [_planned(chapter, chapters[chapter]) for chapter in _of(part, chapters) if chapter not in written]
+    yield later
+
+
+def _of(part: str, chapters) -> list[str]:
+    """Those of `chapters` that belong to a part."""
+    return [chapter for chapter in chapters if chapter.partition("/")[0] == part]
+
+
+def _section(chapter: str, *title) -> nodes.section:
+    ids = ["systems-" + chapter.replace("/", "-").replace("_", "-")]
+    return nodes.section("", nodes.title("", "", *title), ids=ids)
+
+
+def _planned(chapter, rows) -> nodes.section:
+    return _section(chapter, nodes.Text(heading(chapter))) + _list(rows)
 
 
 def _chapter(app, docname, chapter, rows, notebook) -> nodes.section:
-    section = nodes.section(ids=["systems-" + chapter.replace("/", "-").replace("_", "-")])
-    if notebook is None:
-        section += nodes.title("", f"{heading(chapter)} (planned)")
-        return section + _list(rows)
     page = app.builder.get_relative_uri(docname, f"book/{chapter}")
     part, _, stem = chapter.partition("/")
-    section += nodes.title("", "", link(title(notebook), page))
+    section = _section(chapter, link(title(notebook), page))
     tests = sorted(Path(app.srcdir, "tests", part).glob(f"test_{stem}*.py"))
     names = [piece for test in tests for piece in (", ", nodes.literal("", f"tests/{part}/{test.name}"))]
     section += paragraph("Proved by ", *names[1:], ".")
     claims = {record["id"]: record for record in records(notebook)}
-    api = app.builder.get_relative_uri(docname, "book/api")
+    api = app.builder.get_relative_uri(docname, f"book/api/{part}")
     section += table(COLUMNS, [_cells(row, chapter, page, api, claims) for row in rows if row["claims"]])
     if to_come := [row for row in rows if not row["claims"]]:
         section += [paragraph("Still to come on this page:"), _list(to_come)]

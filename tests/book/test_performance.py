@@ -48,6 +48,25 @@ def test_every_stored_row_is_on_the_page(page):
         assert all(run[key] in words(section) for key in ("title", "hardware", "torch", "date", "command"))
 
 
+def test_the_figure_shows_every_ratio(page):
+    figure = page.partition('<figure class="ratios">')[2].partition("</figure>")[0]
+    lines = figure.split('<div class="ratio-line">')[1:]
+    runs = json.loads(RESULTS.read_text())
+    assert len(lines) == len(runs)
+    for line, run in zip(lines, runs):
+        assert words(line).startswith(run["title"])
+        (target,) = re.findall(r'href="#([^"]+)"', line)
+        assert f'<section id="{target}">' in page
+        dots = re.findall(r'left:([\d.]+)%" title="([^"]*): ([\d.]+)"', line)
+        assert [(html.unescape(what), float(ratio)) for _, what, ratio in dots] == [
+            (pair["what"], pair["ratio"]) for pair in run["results"]
+        ]
+        for left, _, ratio in dots:
+            assert (float(left) > 50) == (float(ratio) > 1) or abs(float(ratio) - 1) < 0.01
+    pairs = [pair["ratio"] for run in runs for pair in run["results"]]
+    assert f"{len(pairs)} pairs; in {sum(r <= 1.1 for r in pairs)} the book" in words(figure)
+
+
 def test_every_notebook_is_on_the_page_with_its_cost(page):
     section = page.partition('<section id="the-notebooks">')[2].partition("</section>")[0]
     shown = rows(section)

@@ -73,6 +73,14 @@ def test_page_shows_every_system_and_every_verdict():
     assert page.count("not seen at this size</strong>") >= 3
 
 
+def test_what_exists_comes_first():
+    page = (HTML / "book/systems.html").read_text()
+    built, _, later = page.partition('<section id="systems-later">')
+    for chapter in {row["chapter"] for row in ROWS}:
+        mine = f'<section id="systems-{chapter.replace("/", "-").replace("_", "-")}">'
+        assert (mine in built) == (chapter in WRITTEN) and (mine in later) == (chapter not in WRITTEN)
+
+
 def test_a_claim_that_no_page_makes_stops_the_build(extension):
     row = dict(chapter="foundations/optimizers", system="Adam", paper="-", code="Adam", claims="adam-always-wins")
     with pytest.raises(Exception, match="Adam: foundations/optimizers makes no claim called adam-always-wins"):
@@ -92,7 +100,7 @@ def test_imports_of_a_notebook_are_found_by_name_and_through_a_module(extension)
 
 
 def test_every_function_of_a_chapter_leads_to_the_chapter(extension):
-    page = (HTML / "book/api.html").read_text()
+    page = "".join(path.read_text() for path in [HTML / "book/api.html", *sorted((HTML / "book/api").glob("*.html"))])
     entries = dict(zip(*[iter(re.split(r'<dt class="sig[^>]* id="(helpers\.[\w.]+)">', page)[1:])] * 2, strict=True))
     for chapter in WRITTEN:
         module = "helpers." + chapter.replace("/", ".") + "."
@@ -121,9 +129,9 @@ def test_planned_chapters_have_readable_titles(extension):
 @pytest.mark.parametrize(
     ("path", "written"),
     [
-        ("book/_static/play/a.js", {"book/index", "book/claims", "book/systems", "book/performance", "book/api"}),
-        ("helpers/part/chapter.py", {"book/index", "book/claims", "book/systems", "book/performance", "book/api"}),
-        ("book/_ext/pages.py", {"book/index", "book/other"}),
+        ("book/_static/play/a.js", {"book/index", "book/claims", "book/api/video"}),
+        ("helpers/part/chapter.py", {"book/index", "book/claims", "book/api/video"}),
+        ("book/_ext/pages.py", {"book/index", "book/other", "book/claims", "book/api/video"}),
         ("tests/test_x.py", set()),
     ],
 )
@@ -134,7 +142,7 @@ def test_a_build_writes_anew_what_a_changed_file_shows_on(tmp_path, path, writte
         file.touch()
         os.utime(file, (1000 - age, 1000 - age))
     app = SimpleNamespace(srcdir=tmp_path, doctreedir=tmp_path, config=SimpleNamespace(root_doc="book/index"))
-    env = SimpleNamespace(found_docs={"book/index", "book/other"}, doc2path=str)
+    env = SimpleNamespace(found_docs={"book/index", "book/other", "book/claims", "book/api/video"}, doc2path=str)
     assert load("chapters").reread(app, env, set(), set(), set()) == written
     os.utime(files[0], (1, 1))
     assert load("chapters").reread(app, env, set(), set(), set()) == set()
