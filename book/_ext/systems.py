@@ -59,7 +59,9 @@ def _section(chapter: str, *title) -> nodes.section:
 
 
 def _planned(chapter, rows) -> nodes.section:
-    return _section(chapter, nodes.Text(heading(chapter))) + _list(rows)
+    section = _section(chapter, nodes.Text(heading(chapter)))
+    section += _list(rows)
+    return section
 
 
 def _chapter(app, docname, chapter, rows, notebook) -> nodes.section:
