@@ -1,8 +1,8 @@
 """The index of systems, and what each function of `helpers` says of the chapters that teach or use it."""
 
 import ast
-import importlib
 import inspect
+import pkgutil
 from functools import cache
 from pathlib import Path
 
@@ -102,9 +102,7 @@ def _paper(row) -> str:
 def _code(name: str, chapter: str, api: str) -> nodes.paragraph:
     """A link to the documentation of an object, with the first line of its docstring."""
     module = "helpers." + chapter.replace("/", ".")
-    thing = importlib.import_module(module)
-    for part in name.split("."):
-        thing = getattr(thing, part)
+    thing = pkgutil.resolve_name(f"{module}.{name}")
     reference = nodes.reference("", "", nodes.literal("", name), refuri=f"{api}#{module}.{name}", internal=True)
     return paragraph(reference, " " + inspect.getdoc(thing).split("\n\n")[0].translate({10: " ", 96: None}))
 
