@@ -106,5 +106,6 @@ def test_figures():
     figures.filters(bank, bank.flip(2))
     twins = make_trips(4, 16, seed=0, lengths=["brief"], twins=True)
     figures.moment(twins, 7)
-    assert len(figures.strips({"a": twins.videos[0]}, framed=(0, 7)).patches) == 2
+    frames = figures.strips({"a": twins.videos[0]}, framed=(0, 7)).patches[-2:]
+    assert [frame.get_x() for frame in frames] == pytest.approx([-1.5, 7 * 16.96 - 1.5])
     plt.close("all")

@@ -495,7 +495,7 @@ def answers(
 
 
 def fuse(
-    known: Sequence[Heard],
+    known: Collection[Heard],
     labels: Int[Tensor, " n"],
     heard: Heard,
     names: Sequence[str],

@@ -60,7 +60,7 @@ def what_and_way(
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(6.4, 2.9), sharey=True)
-    steps = next(iter(lessons.values()))[0].steps("test way")
+    steps = next(iter(lessons.values()))[0].steps("test way").tolist()
     for ax, asked in zip(axes, ("what", "way")):
         right = {
             name: right_in_test(histories, asked)
