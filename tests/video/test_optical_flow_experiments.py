@@ -12,23 +12,42 @@ from torch.testing import assert_close
 from helpers.data.scenes import ACTIONS, make_clips
 from helpers.ledger import over_seeds
 from helpers.video import optical_flow as of
+from helpers.video.optical_flow import experiments
 from helpers.video.optical_flow.experiments import (
     AXES,
     CALM,
     FEW,
     PAIRS,
+    Clips,
+    Comparison,
+    along_paths,
     answer,
+    answers,
     by_kind,
     centred,
+    changes_of,
+    confusion,
     draw_clips,
+    even_changes,
     find_flow,
+    fuse,
     learn,
+    learn_shapes,
+    left_by_warping,
     middle,
     mirrored,
-    train,
+    relit,
+    stacked,
+    summed,
+    taught,
+    teach_changes,
+    teach_flow,
+    teach_frames,
+    teach_other_starts,
     true_flow,
 )
-from helpers.video.optical_flow.trials import FrameMean, Trials, frame_net, learn_shapes, with_head_start
+from helpers.video.optical_flow.figures import bars, by_light, disparities, flows_side_by_side, same_middle, two_lights
+from helpers.video.optical_flow.frames import FrameMean, frame_net, with_head_start
 from tools.notebooks import BOOK
 
 NAMES = list(ACTIONS)
@@ -93,15 +112,16 @@ def test_networks_see_each_mirror_half_of_the_time():
         assert abs(share - 0.25) < 0.07  # four standard deviations of 640
 
 
-def test_the_rate_rises_over_an_eighth_and_falls_to_nothing():
-    rates = {}
-    for decay in (True, False):
-        options = dict(draw=torch.Generator().manual_seed(0), rate=0.2, batch_size=4, decay=decay)
-        loss = lambda network, batch: network(batch[0]).square().mean()  # noqa: E731
-        rates[decay] = train(nn.Linear(1, 1), (torch.rand(8, 1),), loss, 80, **options)["learning rate"]
+def test_the_rate_rises_over_an_eighth_and_falls_to_nothing(monkeypatch):
+    histories = []
+    recipe = experiments.train
+    monkeypatch.setattr(experiments, "train", lambda *one, **more: histories.append(recipe(*one, **more)))
+    loss = lambda network, batch: network(batch[0]).square().mean()  # noqa: E731
+    network = taught(nn.Linear(1, 1), loss, (torch.rand(8, 1),), 80, rate=0.2, batch_size=4, seed=0)
     rise = [0.02 * i for i in range(10)]
-    assert rates[True].tolist() == pytest.approx([*rise, *(0.1 * (1 + cos(pi * i / 70)) for i in range(70))])
-    assert rates[False].tolist() == pytest.approx([*rise, *[0.2] * 70])
+    rates = histories[0]["learning rate"].tolist()
+    assert rates == pytest.approx([*rise, *(0.1 * (1 + cos(pi * i / 70)) for i in range(70))])
+    assert not network.training
 
 
 def test_mirrors_turn_actions_into_their_opposites():
@@ -178,19 +198,21 @@ def test_the_page_begins_at_gpu_size(unchecked):
     cells = [c.source for c in notebook.cells if c.cell_type == "code"]
 
     def by_scale(_, *, lecture, gpu):
-        return gpu if isinstance(gpu, tuple) else 0.06 if lecture == 1 else 2 if gpu == 1000 else 1
+        if isinstance(gpu, tuple):
+            return gpu if len(gpu) == 2 else (2, 1, 1)
+        return 0.06 if lecture == 1 else 1
 
-    (imports,) = [c for c in cells if "FrameMean, Trials" in c]
+    (imports,) = [c for c in cells if c.startswith("import matplotlib")]
     place = {}
     exec(imports, place)
     place |= dict(by_scale=by_scale, scale="gpu", seed=0, device="cpu", seeds=[0], names=NAMES, source=lambda *_: None)
-    for begins in ("side, frames = by_scale", "namer = learn_shapes", "stack = lambda"):
+    for begins in ("side, frames = by_scale", "namer = ex.learn", "inputs = {"):
         (cell,) = [c for c in cells if c.startswith(begins)]
         exec(compile(cell, "cell", "exec"), place)
-    trials = place["trials"]
+    comparison = place["comparison"]
     assert place["train"].videos.shape == (28, 17, 3, 64, 64) and place["train"].flow.shape == (28, 16, 2, 64, 64)
-    assert {"middle frame", "frames, averaged", *place["inputs"]} == {name for name, _ in trials.scores}
-    assert all(scores.shape == (14, 14) and scores.isfinite().all() for scores in trials.scores.values())
+    assert {"middle frame", "frames, averaged", *place["inputs"]} == {name for name, _ in comparison.scores}
+    assert all(scores.shape == (14, 14) and scores.isfinite().all() for scores in comparison.scores.values())
 
 
 def test_answers_are_those_in_evaluation(clips):
@@ -216,13 +238,13 @@ def test_bad_input(clips, unchecked):
         with pytest.raises(ValueError, match=r"videos of shape \(5, 3, 16, 16\): give \[. f . h w\]; a single one"):
             look(clips.videos[0])
     with pytest.raises(ValueError, match=r"'b', 'all': choose a network of \[\]"):
-        Trials(clips, clips).right("b")
-    trials = Trials(clips, clips)
-    trials.scores["a", 0] = torch.rand(16, 14)
+        Comparison(clips, clips).right("b")
+    comparison = Comparison(clips, clips)
+    comparison.scores["a", 0] = torch.rand(16, 14)
     with pytest.raises(
         ValueError, match=r"'a', 'sound': choose .* a kind of \['all', 'appearance', 'motion', 'order'\]"
     ):
-        trials.right("a", "sound")
+        comparison.right("a", "sound")
     with pytest.raises(ValueError, match="Sequential with .* give a frame_net of 3 channels"):
         with_head_start(frame_net(2, channels=16), 2)
 
@@ -238,34 +260,121 @@ def test_head_start_is_all_but_the_last_layer(unchecked):
     assert not torch.equal(plain.state_dict()["0.weight"], mine["0.weight"])
 
 
-def test_trials(clips, monkeypatch, unchecked):
+def test_comparison(clips, unchecked):
     """The same run gives the same network; right answers come run by run and by kind."""
-    trials = Trials(clips, clips, longer=0.1)
-    drawn = []
-    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
+    comparison = Comparison(clips, clips, longer=0.1)
     for name, run in (("a", 0), ("a", 1), ("b", 0)):
-        trials.teach(name, lambda: FrameMean(frame_net(14)), centred, 100, run, rate=1e-3)
-    assert torch.equal(trials.scores["a", 0], trials.scores["b", 0])
-    assert not torch.equal(trials.scores["a", 0], trials.scores["a", 1])
-    right = (trials.scores["a", 1].argmax(1) == clips.labels).double().mean().item()
-    assert trials.right("a")[1] == right and len(trials.right("b", "order")) == 1
-    rows = trials.table(["a", "b"])
+        comparison.teach(name, lambda: FrameMean(frame_net(14)), centred, 100, run, rate=1e-3)
+    assert torch.equal(comparison.scores["a", 0], comparison.scores["b", 0])
+    assert not torch.equal(comparison.scores["a", 0], comparison.scores["a", 1])
+    right = (comparison.scores["a", 1].argmax(1) == clips.labels).double().mean().item()
+    assert comparison.right("a")[1] == right and len(comparison.right("b", "order")) == 1
+    rows = comparison.table(["a", "b"])
     for i, kind in enumerate((*of.KINDS, "all"), 1):
-        assert rows[0][i] == over_seeds(trials.right("a", kind)) and rows[1][i] == trials.right("b", kind)[0]
-    trials.bars(["a", "b"], 0.1)
-    (ax,) = drawn[0].axes
+        assert rows[0][i] == over_seeds(comparison.right("a", kind)) and rows[1][i] == comparison.right("b", kind)[0]
+    (ax,) = bars(comparison, ["a", "b"], 0.1).axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and len(ax.patches) == 6
     plt.close("all")
 
 
-def test_bars_are_means_and_dots_are_runs(clips, monkeypatch, unchecked):
+def test_bars_are_means_and_dots_are_runs(clips, unchecked):
     """One run right everywhere and one nowhere: bars up to one half, dots at both ends."""
-    monkeypatch.setattr(plt, "show", lambda: None)
-    trials = Trials(clips, clips)
+    comparison = Comparison(clips, clips)
     for run in (0, 1):
-        trials.scores["a", run] = torch.eye(14)[(clips.labels + run) % 14]
-    trials.bars(["a"], 0.1)
-    ax = plt.gca()
+        comparison.scores["a", run] = torch.eye(14)[(clips.labels + run) % 14]
+    (ax,) = bars(comparison, ["a"], 0.1).axes
     assert [bar.get_width() for bar in ax.patches] == [0.5] * 3
     assert [list(line.get_xdata()) for line in ax.lines[:3]] == [[1.0, 0.0]] * 3
+    plt.close("all")
+
+
+def test_what_each_stream_sees(clips):
+    videos, flow = clips.videos[:2], clips.flow[:2]
+    assert torch.equal(stacked(videos, flow)[:, 2:4], flow[:, 1])
+    assert torch.equal(along_paths(videos, flow), of.stack_trajectories(flow))
+    assert torch.equal(summed(videos, flow), flow.sum(1))
+    even = of.even_light(videos)
+    assert torch.equal(even_changes(videos, flow), changes_of(even, flow))
+
+
+@pytest.fixture(scope="module")
+def streams(clips):
+    """The streams of the page after a step or two."""
+    comparison = Comparison(clips, clips, longer=0.01)
+    torch.manual_seed(0)
+    namer = frame_net(9)
+    teach_frames(comparison, namer, [0])
+    teach_flow(comparison, "flow, stacked", stacked, [0, 1])
+    teach_other_starts(comparison, namer, [0])
+    teach_changes(comparison, [0, 1])
+    return comparison
+
+
+def test_streams_of_the_page(streams, clips):
+    """Each learned from what it sees; that of changes answers for films as they are."""
+    assert [name for name, run in streams.scores if run == 0] == [
+        "middle frame",
+        "frames, averaged",
+        "flow, stacked",
+        "frames, from scratch",
+        "flow, head start",
+        "changes",
+    ]
+    heard = answers(streams, ["flow, stacked", "changes"], clips, [0, 1])
+    for key, scores in heard.items():
+        assert_close(scores, streams.scores[key])
+    first = streams.networks["flow, head start", 0][0][0].weight
+    assert first.shape == (16, 8, 3, 3)
+
+
+def test_fusion_learns_whom_to_trust():
+    """One stream knows all, one nothing but is sure: their average follows it, the SVM does not."""
+    labels = torch.arange(40) % 4
+    generator = torch.Generator().manual_seed(0)
+    sound = 2.0 * torch.eye(4)[labels]
+    broken = 9.0 * torch.eye(4)[torch.randint(4, (40,), generator=generator)]
+    light = {("sound", 0): sound, ("broken", 0): broken}
+    both = fuse([light, light], labels, light, ["sound", "broken"], 0)
+    assert (both["by SVM"] == labels).all()
+    assert (both["by average"] == labels).double().mean() < 0.6
+
+
+def test_relit_clips_have_a_flow_of_their_own(clips):
+    dim = relit(Clips(*(part[:2] for part in clips)), torch.Generator().manual_seed(0))
+    assert torch.equal(dim.labels, clips.labels[:2]) and not torch.equal(dim.videos, clips.videos[:2])
+    assert torch.equal(dim.flow, find_flow(dim.videos, levels=1, steps=3))
+
+
+def test_left_by_warping():
+    """A flow that is right leaves nothing where things move; a pair that rests is left out."""
+    first = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    second = first.roll(1, 3)  # one pixel to the right
+    flow = torch.zeros(2, 2, 8, 8)
+    flow[:, 0] = 1
+    moves = torch.zeros(2, 8, 8).bool()
+    moves[0, :, 2:6] = True
+    assert_close(left_by_warping(flow, first, second, moves), torch.zeros(1), atol=1e-6, rtol=0)
+    still = left_by_warping(0 * flow, first, second, moves)
+    assert_close(still, (first - second)[0].abs().mean(0)[:, 2:6].mean()[None])
+
+
+def test_confusion():
+    labels = torch.tensor([0, 0, 1, 2])
+    runs = [torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 1, 2])]
+    assert confusion(runs, labels, 3).tolist() == [[0.5, 0.5, 0], [0, 1, 0], [0.5, 0, 0.5]]
+
+
+def test_figures(clips):
+    ax = same_middle({"a then b": clips.videos[0]}, {"a then b": clips.flow[0]})
+    assert "a,\nb" in {text.get_text() for text in ax.texts} and ax.patches[-1].get_x() == pytest.approx(
+        2 * 16.96 - 1.5
+    )
+    flows = {"truth": clips.flow[:2, 0], "found": clips.flow[:2, 1]}
+    ax = flows_side_by_side(clips.videos[:2, 0], flows)
+    figure = disparities(clips.videos[0, 0], torch.full((16, 16), 3.0), torch.zeros(16, 16))
+    *_, bar = figure.axes
+    assert bar.get_ylabel() == "pixels" and bar.get_ylim() == (0, 3)  # the scale of both maps
+    two_lights(clips, clips, 0)
+    right = {(name, light): [0.2, 0.4] for name in "ab" for light in ("even", "dim")}
+    assert [one.get_width() for one in by_light(right, 0.1).axes[0].patches] == pytest.approx([0.3] * 4)
     plt.close("all")

@@ -18,7 +18,7 @@ from helpers.convnets.architectures.preactivation import preactivation_small
 from helpers.convnets.architectures.resnet import resnet18, resnet_small
 from helpers.convnets.architectures.squeezenet import squeezenet_small
 from helpers.convnets.output_size import CoordConv
-from helpers.video.optical_flow.trials import frame_net
+from helpers.video.optical_flow.frames import frame_net
 from helpers.video.spacetime_convnets import (
     InceptionI3d,
     bootstrap,

@@ -175,6 +175,7 @@ def test_learns_brief_trips(unchecked):
     sideways = [Trips(*(part[trips.way < 2] for part in trips)) for trips in (train, test)]
     network = slowfast_small(width=8, beta=2, depths=(1,), classes=4)
     history = learn_trips(network, *sideways, 120, label=way, judge=by_way, run=0, every=60, rate=1e-2)
+    assert max(history["learning rate"]) == history["learning rate"][15] == 1e-2  # an eighth of the steps
     assert history.steps("test way").tolist() == [60, 120]
     assert history["test way"][-1] > 0.9
 

@@ -1,20 +1,33 @@
 """What the chapter does with its networks: inputs, costs, first positions, and attention against area."""
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
+from jaxtyping import config
 from torch.testing import assert_close
 
 from helpers.convnets.output_size import multiply_adds
-from helpers.video.video_transformers import timesformer_b
+from helpers.video.optical_flow.experiments import FEW, Comparison, draw_clips
+from helpers.video.optical_flow.frames import frame_net
+from helpers.video.video_transformers import figures, timesformer_b
 from helpers.video.video_transformers.experiments import (
+    FAMILIES,
+    ask,
     attention_on,
+    attention_on_motion,
     base_cost,
     changes,
+    equal_work,
     fields,
     patch_shares,
     pixels,
+    scheme_for,
+    size_and_work,
     small_scheme,
     space_maps,
+    speeds,
+    teach_families,
+    teach_scheme,
 )
 
 
@@ -98,3 +111,84 @@ def test_space_maps(plan, looks):
     if plan == "joint":
         total = maps[-1].sum((2, 3, 4))
         assert (total < 1).all() and (total > 0.5).all()  # the rest is the token's look at itself
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    """Two schemes and the families on sixteen clips, each after a step or two."""
+    config.update("jaxtyping_disable", True)  # as `unchecked`, which is of one function
+    yield taught_a_little()
+    config.update("jaxtyping_disable", False)
+
+
+def taught_a_little():
+    clips = draw_clips(16, 16, 5, seed=3, actions=FEW, levels=1, steps=1)
+    found = Comparison(clips, clips, longer=0.01)
+    teach_scheme(found, "divided", "divided", changes, 100, [0, 1])
+    teach_scheme(found, "TimeSformer, flow", "divided", fields, 100, [0])
+    torch.manual_seed(0)
+    teach_families(found, frame_net(9), [0])
+    found.networks["TimeSformer, changes", 0] = found.networks["divided", 0]
+    return found
+
+
+def test_a_scheme_fits_what_it_sees(comparison):
+    for look, shape in ((changes, (4, 3, 16)), (fields, (4, 2, 16))):
+        network = scheme_for("joint", look, comparison.train)
+        assert (network.frames, network.channels, network.image) == shape
+    assert {run for name, run in comparison.scores if name == "divided"} == {0, 1}
+
+
+def test_equal_work(comparison):
+    """Steps times the work of one is the same for all, to half a step."""
+    steps = equal_work(["space", "axial"], changes, comparison.test, 160)
+    seen = changes(comparison.test.videos[:1])
+
+    def work(plan):
+        network = scheme_for(plan, changes, comparison.test)
+        return multiply_adds(lambda: network(seen))
+
+    for plan, count in steps.items():
+        assert abs(count * work(plan) - 160 * work("divided")) <= work(plan) / 2
+    assert steps["axial"] < 160 < steps["space"]
+
+
+def test_families_and_their_sizes(comparison):
+    """All of the table are there; two streams have the sizes of both, and the mean of their probabilities."""
+    sizes = {name: size_and_work(comparison, name, 0) for name in FAMILIES}
+    pair = ("frame average", "temporal stream")
+    for i in (0, 1):
+        assert sizes["two streams, fused"][i] == sum(sizes[name][i] for name in pair)
+    network, _ = comparison.networks["I3D, changes", 0]
+    assert sizes["I3D, changes"][0] == sum(p.numel() for p in network.parameters())
+    alone = [ask(comparison, name, 0, slice(16))[0].softmax(1) for name in pair]
+    assert_close(comparison.scores["two streams, fused", 0], sum(alone) / 2)
+    assert [len(ask(comparison, name, 0, slice(3))) for name in FAMILIES] == [1, 1, 2, 1, 1, 1, 1]
+
+
+def test_finding_the_flow_costs_those_that_see_it(comparison):
+    alone, slower = speeds(comparison, "temporal stream", 0, clips=4)
+    assert 0 < slower < alone
+    alone, slower = speeds(comparison, "SlowFast, changes", 0, clips=4)
+    assert 0 < slower == alone
+
+
+def test_attention_on_motion_is_that_of_the_last_step(comparison):
+    shares = torch.rand(3, 4, 2, 2)
+    found = attention_on_motion(comparison, {"divided": "divided"}, shares, [0, 1])
+    assert found.keys() == {("divided", "before"), ("divided", "learned")}
+    network, _ = comparison.networks["divided", 1]
+    maps = space_maps(network, changes(comparison.test.videos[:3]))[-1]
+    assert found["divided", "learned"][1] == attention_on(maps, shares)
+
+
+def test_figures(comparison):
+    ax = figures.neighbourhoods({"space": "space", "divided": "divided: time"}, (1, 0, 0), (4, 4, 4))
+    assert {"space", "divided:\ntime"} <= {text.get_text() for text in ax.texts}
+    work = {"space": [1.0, 2.0], "joint": [1.0, 4.0]}
+    left, _ = figures.costs({"space": "a", "joint": "b"}, (8, 16), work, (224, 448), work).axes
+    assert [list(line.get_ydata()) for line in left.lines] == list(work.values())
+    ax = figures.right_and_fast({"a": 0.5, "b": 0.7}, {"a": (10.0, 10.0), "b": (20.0, 5.0)}).axes[0]
+    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
+    assert [list(line.get_xdata()) for line in hollow] == [[5.0]]
+    plt.close("all")

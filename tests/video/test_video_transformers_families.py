@@ -10,12 +10,10 @@ from torch.nn import functional as F
 
 from helpers.convnets.architectures.resnet import resnet_small
 from helpers.convnets.output_size import layer_table, multiply_adds
-from helpers.data import batches
 from helpers.notebook import table
-from helpers.training import fit, gradient_update
 from helpers.video import optical_flow
 from helpers.video.optical_flow import Streams, cnn_m_2048, frame_net_small, lucas_kanade, stack_flow, temporal_network
-from helpers.video.optical_flow import trials as trials_module
+from helpers.video.optical_flow import experiments as flow_experiments
 from helpers.video.spacetime_convnets import (
     FramesFirst,
     i3d_small,
@@ -27,8 +25,13 @@ from helpers.video.spacetime_convnets import (
     slowfast_r101,
     slowfast_small,
 )
-from helpers.video.video_transformers import timesformer_b, timesformer_hr, timesformer_l, timesformer_small
-from helpers.video.video_transformers.experiments import changes, small_scheme
+from helpers.video.video_transformers import (
+    experiments,
+    timesformer_b,
+    timesformer_hr,
+    timesformer_l,
+    timesformer_small,
+)
 from tests.fresh import fresh
 from tools.notebooks import BOOK
 
@@ -249,37 +252,33 @@ def test_a_folder_of_the_readers(tmp_path):
     place = {
         "folder": str(tmp_path),
         "of": optical_flow,
-        "small_scheme": small_scheme,
-        "changes": changes,
+        "ex": experiments,
         "torch": torch,
-        "F": F,
         "seed": 0,
         "device": "cpu",
-        "trials": SimpleNamespace(longer=0.01),
+        "comparison": SimpleNamespace(longer=0.01),
+        "table": table,
     }
-    place |= {"gradient_update": gradient_update, "fit": fit, "batches": batches, "table": table}
-    place["generator"] = torch.Generator().manual_seed(0)
     cell = cell.replace('folder = ""', "").replace("64", "32")
     assert "folder" not in cell.splitlines()[0].split("#")[0]
     exec(compile(cell, "cell", "exec"), place)
-    assert place["rows"] and 0 <= place["rows"][0][1] <= 1
+    assert place["right"].shape == (4,)
 
 
 SMALLER = {
-    "gpu=14000": "gpu=14",
-    "gpu=2800": "gpu=14",
+    "gpu=(14000, 2800)": "gpu=(14, 14)",
     "gpu=8000": "gpu=32",
     "seed + 3)": "seed + 1)",
-    "round(250 * trials.longer)": "2",
+    "round(250 * comparison.longer)": "2",
 }
 
 
 def test_at_scale(monkeypatch, unchecked):
     """The chapter's cells at GPU size, larger frames, more of them, all actions, with a few clips and before training."""
-    monkeypatch.setattr(trials_module, "learn", lambda net, *inputs, **options: net.eval())
+    monkeypatch.setattr(flow_experiments, "learn", lambda net, *inputs, **options: net.eval())
     notebook = nbformat.read(BOOK / "video" / "video_transformers.ipynb", 4)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    begins = ("from functools", "generator = seed", "side, frames =", "inputs = {", "clip = changes", "taught =")
+    begins = ("import matplotlib", "generator = seed", "side, frames =", "inputs = {", "steps = ex", "namer =")
     cells = [next(source for source in code if source.startswith(begin)) for begin in begins]
     joined = "\n".join(cells)
     for old, new in SMALLER.items():
@@ -287,7 +286,7 @@ def test_at_scale(monkeypatch, unchecked):
         joined = joined.replace(old, new)
     place = {"scale": "gpu", "seed": 0}
     exec(compile(joined, "cells", "exec"), place)
-    assert place["clip"].shape == (1, 14, 3, 64, 64)
-    scores = place["trials"].scores
-    assert len(scores) == 3 + 4 + 4
+    assert place["test"].videos.shape == (14, 17, 3, 64, 64)
+    scores = place["comparison"].scores
+    assert len(scores) == 3 + 4 + 4 + 2
     assert all(one.shape == (14, 14) and one.isfinite().all() for one in scores.values())

@@ -1,36 +1,41 @@
 """What the chapters on video do with all networks alike: draw clips and
 their flow, mirror them, learn, and count what is right for each kind."""
 
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Mapping,
-)
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW
 
-from helpers.data import batches
-from helpers.data.scenes import ACTIONS, Rules, make_clips
-from helpers.training import (
-    Batch,
-    History,
-    Loss,
-    cosine_decay,
-    evaluation_mode,
-    fit,
-    gradient_update,
-    scheduled,
-    warmup,
+from helpers.data.scenes import (
+    ACTIONS,
+    CLASSES,
+    Rules,
+    make_clips,
+    make_scenes,
 )
+from helpers.ledger import Figure, over_seeds
+from helpers.training import Batch, Loss, evaluation_mode, train
 from helpers.video.optical_flow.checks import check_axes, check_numbers
 from helpers.video.optical_flow.clips import KINDS
-from helpers.video.optical_flow.flow import lucas_kanade
+from helpers.video.optical_flow.flow import lucas_kanade, warp
+from helpers.video.optical_flow.frames import (
+    FrameMean,
+    frame_net,
+    with_head_start,
+)
+from helpers.video.optical_flow.light import even_light, flicker, stack_changes
+from helpers.video.optical_flow.two_stream import (
+    fit_svm,
+    fuse_average,
+    fuse_svm,
+    stack_flow,
+    stack_trajectories,
+    temporal_network,
+)
 
 CALM = Rules(materials=("plain",), backgrounds=("plain", "gradient"))
 FEW = (
@@ -173,6 +178,37 @@ def middle(
     return centred(videos[:, half : half + 1])[:, 0]
 
 
+def stacked(
+    videos: Tensor, flow: Float[Tensor, "b l 2 h w"]
+) -> Float[Tensor, "b 2*l h w"]:
+    """All fields of flow at fixed points, as the channels of one image."""
+    return stack_flow(flow)
+
+
+def along_paths(
+    videos: Tensor, flow: Float[Tensor, "b l 2 h w"]
+) -> Float[Tensor, "b 2*l h w"]:
+    """All fields of flow along the way of each pixel."""
+    return stack_trajectories(flow)
+
+
+def summed(
+    videos: Tensor, flow: Float[Tensor, "b l 2 h w"]
+) -> Float[Tensor, "b 2 h w"]:
+    """The sum of all fields of flow, which forgets their order."""
+    return flow.sum(1)
+
+
+def changes_of(videos: Tensor, flow: Tensor) -> Float[Tensor, "b _ h w"]:
+    """How frames differ that were put in even light before."""
+    return stack_changes(videos)
+
+
+def even_changes(videos: Tensor, flow: Tensor) -> Float[Tensor, "b _ h w"]:
+    """How frames differ, once their light is even."""
+    return stack_changes(even_light(videos))
+
+
 def learn(
     network: nn.Module,
     look: Look,
@@ -192,50 +228,64 @@ def learn(
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         videos, labels, flow = batch
-        seen = [videos.clone(), flow.clone(), labels.clone()]
+        seen = [videos, flow, labels]  # copies of the clips: turned in place
         for mirror in AXES:
-            turned = torch.rand(len(videos), generator=draw) < 0.5
+            turned = torch.rand(len(labels), generator=draw) < 0.5
             turned = turned.nonzero()[:, 0].to(labels.device)
             new = mirrored(*(x[turned] for x in seen), mirror)
             for old, part in zip(seen, new):
                 old[turned] = part
         return F.cross_entropy(network(look(*seen[:2])), seen[2])
 
-    options = dict(draw=draw, rate=rate, batch_size=batch_size)
-    train(network, clips, loss, steps, **options)
-    return network.eval()
+    return taught(
+        network,
+        loss,
+        clips,
+        steps,
+        rate=rate,
+        batch_size=batch_size,
+        seed=draw,
+    )
 
 
-def train(
-    network: nn.Module,
-    clips: Iterable[Tensor],
-    loss: Loss,
+def learn_shapes(
+    n: int,
+    size: int,
     steps: int,
     *,
-    draw: torch.Generator,
-    rate: float,
-    batch_size: int,
-    decay: bool = True,
-    **options,
-) -> History:
-    """The recipe of all networks for video: AdamW, shuffled batches.
+    seed: int,
+    device: torch.device | str,
+    rules: Rules = CALM,
+) -> nn.Sequential:
+    """A `frame_net` that has learned to name `n` single things."""
+    rules = replace(rules, count=1)
+    things = make_scenes(n, size, seed=seed, rules=rules)
+    images = centred(things.images[:, None])[:, 0].to(device)
+    labels = torch.cat(things.labels).to(device)
+    torch.manual_seed(seed)
+    return taught(
+        frame_net(len(CLASSES)),
+        lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
+        (images, labels),
+        steps,
+        rate=5e-3,
+        batch_size=min(32, n),
+        seed=seed,
+    )
 
-    The rate is warmed up over an eighth of the steps and, with `decay`,
-    goes down to zero along a cosine. `options` are those of `fit`.
+
+def taught(
+    network: nn.Module, loss: Loss, data: Sequence[Tensor], steps: int, **options
+) -> nn.Module:
+    """A network after the recipe of the chapters on video, ready to answer.
+
+    The rate climbs over an eighth of the steps, then goes down to zero
+    along a cosine. `options` are those of `helpers.training.train`.
     """
-    clips = tuple(clips)
-    network.to(clips[0].device).train()
-    optimizer = AdamW(
-        network.parameters(), rate, weight_decay=0.01, fused=True
+    train(
+        network, loss, data, steps, rise=steps // 8, progress=False, **options
     )
-    warm = max(steps // 8, 1)
-    later = cosine_decay(steps - warm) if decay else lambda step: 1.0
-    update = gradient_update(network, optimizer, loss)
-    update = scheduled(update, optimizer, warmup(warm, later))
-    stream = batches(
-        *clips, batch_size=batch_size, generator=draw, drop_last=True
-    )
-    return fit(update, stream, steps, progress=False, **options)
+    return network
 
 
 @torch.no_grad()
@@ -274,3 +324,220 @@ def by_kind(
         if mine.any():
             shares[kind] = right[mine].mean().item()
     return shares
+
+
+def spread(values: Sequence[float]) -> Figure | float:
+    """Mean and range over seeds, or the one number that there is."""
+    return over_seeds(values) if len(values) > 1 else values[0]
+
+
+class Comparison:
+    """Networks that learned from the same clips, and what they answer.
+
+    `networks` has each with its look, `scores` what it says of `test`, by
+    name and run. `longer` stretches the steps of all of them.
+    """
+
+    def __init__(
+        self, train: Clips, test: Clips, longer: float = 1.0
+    ) -> None:
+        self.train, self.test, self.longer = train, test, longer
+        self.networks: dict[tuple[str, int], tuple[nn.Module, Look]] = {}
+        self.scores: dict[tuple[str, int], Tensor] = {}
+
+    def teach(
+        self,
+        name: str,
+        make: Callable[[], nn.Module],
+        look: Look,
+        steps: int,
+        run: int,
+        **options,
+    ) -> None:
+        """Make, teach and examine a network; `options` are `learn`'s."""
+        torch.manual_seed(run)
+        steps = max(round(steps * self.longer), 1)
+        net = learn(make(), look, self.train, steps, run=run, **options)
+        self.networks[name, run] = net, look
+        self.scores[name, run] = answer(net, look, self.test)
+
+    def right(self, name: str, kind: str = "all") -> list[float]:
+        """The share of right answers on one kind, for each run in turn.
+
+        Raises `ValueError` for a network that has not learned, and for a
+        kind of which the test has no clip.
+        """
+        shares = [
+            by_kind(scores.argmax(1), self.test.labels)
+            for (other, _), scores in self.scores.items()
+            if other == name
+        ]
+        if not shares or kind not in shares[0]:
+            known = dict.fromkeys(other for other, _ in self.scores)
+            raise ValueError(
+                f"{name!r}, {kind!r}: choose a network of {list(known)}, and "
+                f"a kind of {list(shares[0]) if shares else [*KINDS, 'all']}"
+            )
+        return [share[kind] for share in shares]
+
+    def table(self, names: Sequence[str]) -> list[list[str]]:
+        """A row for each network, for `helpers.notebook.table`: its share
+        of right answers by kind and on all, mean and range over seeds."""
+        rows = []
+        for name in names:
+            runs = [self.right(name, kind) for kind in (*KINDS, "all")]
+            rows.append([name, *map(spread, runs)])
+        return rows
+
+
+def teach_frames(
+    comparison: Comparison, namer: nn.Sequential, runs: Iterable[int]
+) -> None:
+    """Two networks that see no motion: one of the middle frame, one of all.
+
+    Both begin as `namer`, a `frame_net`, in all but the last layer.
+    """
+
+    def one_frame() -> nn.Module:
+        return with_head_start(namer, len(ACTIONS))
+
+    def all_frames() -> nn.Module:
+        return FrameMean(with_head_start(namer, len(ACTIONS)))
+
+    for run in runs:
+        comparison.teach(
+            "middle frame", one_frame, middle, 150, run, rate=2e-3
+        )
+        comparison.teach(
+            "frames, averaged", all_frames, centred, 250, run, rate=2e-3
+        )
+
+
+def teach_flow(
+    comparison: Comparison, name: str, look: Look, runs: Iterable[int]
+) -> None:
+    """Teach a `frame_net` what a look makes of the flow."""
+    seen = look(comparison.train.videos[:1], comparison.train.flow[:1])
+    channels = seen.shape[1]
+
+    def temporal() -> nn.Module:
+        return frame_net(len(ACTIONS), channels)
+
+    for run in runs:
+        comparison.teach(name, temporal, look, 200, run)
+
+
+def teach_other_starts(
+    comparison: Comparison, namer: nn.Sequential, runs: Iterable[int]
+) -> None:
+    """The stream of frames from scratch, that of flow from `namer`."""
+    fields = comparison.train.flow.shape[1]
+
+    def frames() -> nn.Module:
+        return FrameMean(frame_net(len(ACTIONS)))
+
+    def flow() -> nn.Module:
+        start = with_head_start(namer, len(ACTIONS))
+        return temporal_network(start, 2 * fields)
+
+    for run in runs:
+        comparison.teach(
+            "frames, from scratch", frames, centred, 250, run, rate=2e-3
+        )
+        comparison.teach("flow, head start", flow, stacked, 200, run)
+
+
+def teach_changes(comparison: Comparison, runs: Iterable[int]) -> None:
+    """A third stream, "changes": how frames in even light differ.
+
+    The light is made even once, before it learns.
+    """
+    even = [
+        Clips(even_light(clips.videos), clips.labels, clips.flow)
+        for clips in (comparison.train, comparison.test)
+    ]
+    third = Comparison(*even, comparison.longer)
+    fields = comparison.train.flow.shape[1]
+
+    def network() -> nn.Module:
+        return frame_net(len(ACTIONS), fields)
+
+    for run in runs:
+        third.teach("changes", network, changes_of, 200, run)
+        net, _ = third.networks["changes", run]
+        comparison.networks["changes", run] = net, even_changes
+        comparison.scores["changes", run] = third.scores["changes", run]
+
+
+def relit(
+    clips: Clips, generator: torch.Generator, strength: float = 0.1
+) -> Clips:
+    """The clips by a lamp that flickers, and their flow found anew."""
+    videos = flicker(clips.videos, strength, generator=generator)
+    return Clips(videos, clips.labels, find_flow(videos, levels=1, steps=3))
+
+
+Heard = Mapping[tuple[str, int], Float[Tensor, "n k"]]
+
+
+def answers(
+    comparison: Comparison,
+    names: Sequence[str],
+    clips: Clips,
+    runs: Sequence[int],
+) -> Heard:
+    """The scores of some networks for other clips, by name and run."""
+    return {
+        (name, run): answer(*comparison.networks[name, run], clips)
+        for name in names
+        for run in runs
+    }
+
+
+def fuse(
+    known: Collection[Heard],
+    labels: Int[Tensor, " n"],
+    heard: Heard,
+    names: Sequence[str],
+    run: int,
+) -> dict[str, Int[Tensor, " m"]]:
+    """What streams answer together, "by average" and "by SVM".
+
+    The SVM learns from what they say of the same clips in several lights,
+    `known`, all with the same labels.
+    """
+    scores = [heard[name, run] for name in names]
+    seen = [torch.cat([light[name, run] for light in known]) for name in names]
+    svm = fit_svm(seen, labels.repeat(len(known)))
+    return {
+        "by average": fuse_average(scores).argmax(1),
+        "by SVM": fuse_svm(svm, scores),
+    }
+
+
+def left_by_warping(
+    flow: Float[Tensor, "n 2 h w"],
+    first: Float[Tensor, "n c h w"],
+    second: Float[Tensor, "n c h w"],
+    moves: Tensor,
+) -> Float[Tensor, " pairs"]:
+    """How far the frame that the flow fetches is off where things move.
+
+    Pair by pair; a pair in which nothing moves tells nothing and is left
+    out.
+    """
+    off = (warp(second, flow) - first).abs().mean(1)
+    return torch.stack(
+        [one[where].mean() for one, where in zip(off, moves) if where.any()]
+    )
+
+
+def confusion(
+    picked: Sequence[Int[Tensor, " n"]], labels: Int[Tensor, " n"], classes: int
+) -> Float[Tensor, "k k"]:
+    """The share of each class (row) that is taken for another, over runs."""
+    counts = torch.zeros(classes, classes)
+    for one in picked:
+        places = labels.cpu(), one.cpu()
+        counts.index_put_(places, torch.ones(()), accumulate=True)
+    return counts / counts.sum(1, keepdim=True)

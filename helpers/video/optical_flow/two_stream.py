@@ -6,14 +6,17 @@ Any network for images serves; the second has 2L channels of flow."""
 import copy
 from collections.abc import Mapping, Sequence
 from math import inf
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from helpers.video.optical_flow.checks import check_axes, check_numbers
 from helpers.video.optical_flow.flow import warp
+
+if TYPE_CHECKING:
+    import sklearn.svm
 
 
 def stack_flow(
@@ -159,13 +162,15 @@ def svm_features(scores: Scores) -> Float[Tensor, "b d"]:
 
 def fit_svm(
     scores: Scores, labels: Int[Tensor, " b"], *, c: float = 1.0
-) -> LinearSVC:
+) -> "sklearn.svm.LinearSVC":
     """Learn the fusion: a linear SVM a class on `svm_features`.
 
     On clips that the streams were not trained on; on those they were,
     they look better than they are. Raises `ValueError` for more or fewer
     labels than clips.
     """
+    from sklearn.svm import LinearSVC
+
     rows = svm_features(scores)
     if labels.shape != rows.shape[:1]:
         raise ValueError(
@@ -178,7 +183,9 @@ def fit_svm(
     return svm
 
 
-def fuse_svm(svm: LinearSVC, scores: Scores) -> Int[Tensor, " b"]:
+def fuse_svm(
+    svm: "sklearn.svm.LinearSVC", scores: Scores
+) -> Int[Tensor, " b"]:
     """The classes that the SVM picks, from the streams it was fitted on.
 
     Raises `ValueError` for other streams, and other numbers of classes.

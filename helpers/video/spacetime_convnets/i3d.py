@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from helpers.convnets.architectures.googlenet import MODULES, GoogLeNet
 from helpers.video.optical_flow.checks import check_axes
-from helpers.video.optical_flow.trials import frame_net
+from helpers.video.optical_flow.frames import frame_net
 from helpers.video.spacetime_convnets.inflate import (
     FramesFirst,
     inflate,

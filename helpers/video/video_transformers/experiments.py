@@ -1,12 +1,27 @@
-"""What the chapter does with its networks: what they see of a clip, what a
-scheme costs, and where a class token looks."""
+"""What the page on video transformers runs: what networks see of a clip,
+what a scheme costs, how all of them learn, and where a class token looks."""
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from helpers.convnets.output_size import multiply_adds
+from helpers.convnets.output_size import inputs_per_second, multiply_adds
+from helpers.video.optical_flow import frame_net_small, fuse_average
 from helpers.video.optical_flow.checks import check_axes, check_numbers
+from helpers.video.optical_flow.experiments import (
+    Clips,
+    Comparison,
+    Look,
+    centred,
+    find_flow,
+    stacked,
+    taught,
+)
+from helpers.video.optical_flow.frames import FrameMean, with_head_start
+from helpers.video.spacetime_convnets import i3d_small, slowfast_small
 from helpers.video.video_transformers.plans import Plan
 from helpers.video.video_transformers.timesformer import (
     TimeSformer,
@@ -99,6 +114,179 @@ def clip_cost(build, plan, frames, image, depth):
         return multiply_adds(lambda: network(clip))
 
 
+def scheme_for(plan: str | Plan, look: Look, clips: Clips) -> TimeSformer:
+    """A `small_scheme` for what a look makes of such clips."""
+    seen = look(clips.videos[:1], clips.flow[:1])
+    frames, channels, image = seen.shape[1:4]
+    return small_scheme(plan, frames=frames, image=image, channels=channels)
+
+
+def teach_scheme(
+    comparison: Comparison,
+    name: str,
+    plan: str | Plan,
+    look: Look,
+    steps: int,
+    runs: Iterable[int],
+) -> None:
+    """Teach a scheme what it sees of the clips, once for each run."""
+    make = partial(scheme_for, plan, look, comparison.train)
+    for run in runs:
+        comparison.teach(name, make, look, steps, run, rate=4e-3)
+
+
+def equal_work(
+    plans: Collection[str], look: Look, clips: Clips, steps: int
+) -> dict[str, int]:
+    """How many steps of each plan cost what `steps` of "divided" cost."""
+    seen = look(clips.videos[:1], clips.flow[:1])
+    work = {}
+    for plan in {*plans, "divided"}:
+        network = scheme_for(plan, look, clips).to(seen.device)
+        work[plan] = multiply_adds(partial(network, seen))
+    return {plan: round(steps * work["divided"] / work[plan]) for plan in plans}
+
+
+FAMILIES = {  # what each sees, and for how many steps it learns
+    "frame average": ("frames", 150),
+    "temporal stream": ("flow", 80),
+    "two streams, fused": ("frames, flow", 230),
+    "TimeSformer, flow": ("flow", 100),
+    "I3D, changes": ("changes", 160),
+    "SlowFast, changes": ("changes", 160),
+    "TimeSformer, changes": ("changes", 160),
+}
+STREAMS = ("frame average", "temporal stream")
+
+
+def teach_families(
+    comparison: Comparison,
+    namer: nn.Sequential,
+    runs: Iterable[int],
+    classes: int = 14,
+) -> None:
+    """Teach the families of the other chapters, and fuse two of them.
+
+    `namer` is the `frame_net` whose filters the frame average and I3D
+    begin with.
+    """
+    fields = comparison.train.flow.shape[1]
+
+    def frame_average() -> nn.Module:
+        return FrameMean(with_head_start(namer, classes))
+
+    def temporal_stream() -> nn.Module:
+        return frame_net_small(channels=2 * fields, classes=classes)
+
+    layout = torch.channels_last_3d  # faster
+
+    def i3d() -> nn.Module:
+        network = i3d_small(with_head_start(namer, classes))
+        return network.to(memory_format=layout)
+
+    def slowfast() -> nn.Module:
+        network = slowfast_small(
+            width=8, beta=2, depths=(1, 1), classes=classes
+        )
+        return network.to(memory_format=layout)
+
+    for run in runs:
+        comparison.teach(
+            "frame average", frame_average, centred, 150, run, rate=2e-3
+        )
+        comparison.teach(
+            "temporal stream", temporal_stream, stacked, 80, run, rate=5e-3
+        )
+        comparison.teach("I3D, changes", i3d, changes, 160, run, rate=5e-3)
+        comparison.teach(
+            "SlowFast, changes", slowfast, changes, 160, run, rate=1e-2
+        )
+        alone = [comparison.scores[name, run] for name in STREAMS]
+        comparison.scores["two streams, fused", run] = fuse_average(alone)
+
+
+def members(
+    comparison: Comparison, name: str, run: int
+) -> list[tuple[nn.Module, Look]]:
+    """A network and its look, or the two that are fused."""
+    parts = STREAMS if name == "two streams, fused" else (name,)
+    return [comparison.networks[part, run] for part in parts]
+
+
+@torch.no_grad()
+def ask(
+    comparison: Comparison, name: str, run: int, clips: slice
+) -> list[Float[Tensor, "n k"]]:
+    """The scores of a network, or of two, for some clips of the test."""
+    test = comparison.test
+    return [
+        network(look(test.videos[clips], test.flow[clips]))
+        for network, look in members(comparison, name, run)
+    ]
+
+
+def size_and_work(
+    comparison: Comparison, name: str, run: int
+) -> tuple[int, int]:
+    """Parameters, and multiply-adds for one clip."""
+    networks = [network for network, _ in members(comparison, name, run)]
+    size = sum(p.numel() for net in networks for p in net.parameters())
+    work = multiply_adds(lambda: ask(comparison, name, run, slice(1)))
+    return size, work
+
+
+def speeds(
+    comparison: Comparison, name: str, run: int, clips: int = 24
+) -> tuple[float, float]:
+    """Clips per second from what a network sees, and from the films.
+
+    The second counts the time to find the flow, for those that see it.
+    """
+    some = slice(clips)
+    videos = comparison.test.videos[some]
+    alone = inputs_per_second(
+        lambda _: ask(comparison, name, run, some), videos
+    )
+    if "flow" not in FAMILIES[name][0]:
+        return alone, alone
+    finding = inputs_per_second(
+        lambda films: find_flow(films, levels=1, steps=3), videos, repeats=1
+    )
+    return alone, 1 / (1 / alone + 1 / finding)
+
+
+def learn_folder(
+    videos: Float[Tensor, "n f c h w"],
+    labels: Int[Tensor, " n"],
+    steps: int,
+    *,
+    seed: int,
+) -> Bool[Tensor, " m"]:
+    """Learn from every second video; which of the others are told right."""
+    seen = changes(videos)
+    torch.manual_seed(seed)
+    network = small_scheme(
+        "divided",
+        frames=seen.shape[1],
+        image=seen.shape[3],
+        classes=int(labels.max()) + 1,
+    )
+    learned = seen[::2], labels[::2]
+    taught(
+        network,
+        lambda net, batch: nn.functional.cross_entropy(
+            net(batch[0]), batch[1]
+        ),
+        learned,
+        steps,
+        rate=1e-3,
+        batch_size=min(8, len(learned[1])),
+        seed=seed,
+    )
+    with torch.no_grad():
+        return network(seen[1::2]).argmax(1) == labels[1::2]
+
+
 def patch_shares(
     moving: Float[Tensor, "b f h w"], patch: int
 ) -> Float[Tensor, "b f p q"]:
@@ -137,3 +325,28 @@ def space_maps(
     steps = [s for _ in network.blocks for s in network.plan if s.token]
     maps = token_maps(network, videos)
     return [m for step, m in zip(steps, maps) if {*"hw"} <= {*step.axes}]
+
+
+def attention_on_motion(
+    comparison: Comparison,
+    names: Mapping[str, str],
+    shares: Float[Tensor, "n t p q"],
+    runs: Iterable[int],
+) -> dict[tuple[str, str], list[float]]:
+    """`attention_on` in the last step, "before" and "learned", by plan.
+
+    `names` are those of the plans in a comparison whose networks saw
+    `changes`; `shares` those of its first test clips that move.
+    """
+    test, found = comparison.test, {}
+    seen = changes(test.videos[: len(shares)])
+    for plan, name in names.items():
+        for run in runs:
+            torch.manual_seed(run)
+            before = scheme_for(plan, changes, test).to(seen.device).eval()
+            learned, _ = comparison.networks[name, run]
+            for when, net in (("before", before), ("learned", learned)):
+                maps = space_maps(net, seen)[-1]
+                on = attention_on(maps, shares)
+                found.setdefault((plan, when), []).append(on)
+    return found

@@ -1,0 +1,179 @@
+"""What the page on optical flow draws, and bars for all pages on video."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from helpers.plotting import COLOURS, INK, image_grid
+from helpers.video.optical_flow.clips import KINDS
+from helpers.video.optical_flow.experiments import Clips, Comparison
+from helpers.video.optical_flow.flow import flow_to_rgb
+from helpers.video.optical_flow.light import even_light, stack_changes
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+
+def bars(
+    comparison: Comparison, names: Sequence[str], chance: float
+) -> "matplotlib.figure.Figure":
+    """Right answers by kind: the mean as a bar, runs as dots."""
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots(figsize=(6.4, 0.7 + 0.42 * len(names)))
+    for j, kind in enumerate(KINDS):
+        for i, name in enumerate(names):
+            runs, y = comparison.right(name, kind), i + 0.27 * (j - 1)
+            mean, label = sum(runs) / len(runs), None if i else kind
+            ax.barh(y, mean, 0.25, color=COLOURS[j], label=label)
+            if len(runs) > 1:
+                ax.plot(runs, [y] * len(runs), ".", color=INK, ms=4)
+    ax.axvline(chance, color=INK, ls=":")
+    ax.set_yticks(range(len(names)), list(names))
+    ax.invert_yaxis()
+    ax.set(xlabel="right answers (dots: seeds; dotted: chance)", xlim=(0, 1))
+    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1))
+    return figure
+
+
+def wheel(side: int) -> Float[Tensor, "1 3 {side} {side}"]:
+    """A disk whose colours say which way a flow points, and how far."""
+    steps = torch.linspace(-1, 1, side)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    return flow_to_rgb((torch.stack([x, y]) * (x.hypot(y) <= 1))[None])
+
+
+def same_middle(
+    videos: Mapping[str, Float[Tensor, "f 3 h w"]],
+    flows: Mapping[str, Float[Tensor, "l 2 h w"]],
+) -> "matplotlib.axes.Axes":
+    """Clips as strips, their flow below, a wheel behind it; middle framed.
+
+    Displacements of 5 pixels have the deepest colour.
+    """
+    from matplotlib.patches import Rectangle
+
+    strips, rows = [], []
+    for name, video in videos.items():
+        side = video.shape[3]
+        strips += [video, flow_to_rgb(flows[name], longest=5.0), wheel(side)]
+        rows += [name.replace(" then ", ",\n"), ""]
+    frames, pitch = len(video), side * 1.06  # a frame and the gap behind it
+    ax = image_grid(torch.cat(strips), columns=frames, width=6.4, rows=rows)
+    corner = (frames // 2 * pitch - 1.5, -2)
+    box = dict(lw=2, fill=False, edgecolor=COLOURS[1], zorder=5)
+    ax.add_patch(Rectangle(corner, side + 3.5, pitch * len(rows), **box))
+    return ax
+
+
+def moment(
+    videos: Mapping[str, Float[Tensor, "f 3 h w"]],
+    flows: Mapping[str, Float[Tensor, "l 2 h w"]],
+    t: int,
+) -> "matplotlib.figure.Figure":
+    """Frame `t` of some clips side by side, and their flow below."""
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots(figsize=(4.6, 2.7), dpi=72)
+    frames = [video[t] for video in videos.values()]
+    colours = [flow_to_rgb(flows[name], longest=5.0)[t] for name in videos]
+    image_grid(
+        torch.stack(frames + colours),
+        columns=len(videos),
+        ax=ax,
+        labels=[*videos, *[""] * len(videos)],
+    )
+    return figure
+
+
+def flows_side_by_side(
+    frames: Float[Tensor, "n 3 h w"],
+    flows: Mapping[str, Float[Tensor, "n 2 h w"]],
+) -> "matplotlib.axes.Axes":
+    """A row for each frame: the frame, then flows by several methods."""
+    shown = []
+    for i, frame in enumerate(frames):
+        colours = [flow_to_rgb(f[[i]], longest=3.0)[0] for f in flows.values()]
+        shown += [frame, *colours]
+    blank = [""] * (len(shown) - len(flows) - 1)
+    return image_grid(
+        torch.stack(shown),
+        columns=len(flows) + 1,
+        labels=["first frame", *flows, *blank],
+    )
+
+
+def disparities(
+    photograph: Float[Tensor, "3 h w"],
+    known: Float[Tensor, "h w"],
+    found: Float[Tensor, "h w"],
+) -> "matplotlib.figure.Figure":
+    """A photograph above the known and the found disparity, in pixels.
+
+    Both maps have one scale, which a bar shows.
+    """
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(3, 1, figsize=(4.6, 7.6))
+    longest = known[known.isfinite()].max()
+    titles = "left eye", "disparity, measured", "flow to the left, found"
+    pictures = photograph.permute(1, 2, 0), known, found
+    for ax, title, picture in zip(axes, titles, pictures):
+        image = ax.imshow(picture, vmin=0, vmax=longest)
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.grid(False)
+    figure.colorbar(image, ax=axes[1:], label="pixels", shrink=0.8)
+    return figure
+
+
+def two_lights(
+    even: Clips, flickering: Clips, i: int
+) -> "matplotlib.axes.Axes":
+    """Every second frame of clip `i`, its flow and its changes, by light."""
+    rows: list[list[Tensor]] = [[], [], []]
+    across = slice(0, even.flow.shape[1], 2)
+    for clips in (even, flickering):
+        grey = even_light(clips.videos[i : i + 1])
+        changes = stack_changes(grey)[0, across, None] / 4 + 0.5
+        parts = (
+            clips.videos[i, across],
+            flow_to_rgb(clips.flow[i, across], longest=3.0),
+            changes.clamp(0, 1).expand(-1, 3, -1, -1),
+        )
+        for row, part in zip(rows, parts):
+            row.append(part.cpu())
+    ax = image_grid(
+        torch.cat([part for row in rows for part in row]),
+        columns=2 * len(rows[0][0]),
+        rows=["frames", "flow", "changes"],
+    )
+    for quarter, light in ((1, "even light"), (3, "flickering")):
+        x = quarter * ax.get_xlim()[1] / 4
+        ax.text(x, -2, light, ha="center", color=INK)
+    return ax
+
+
+def by_light(
+    right: Mapping[tuple[str, str], Sequence[float]], chance: float
+) -> "matplotlib.figure.Figure":
+    """Bars of right answers by network and light, runs as dots."""
+    from matplotlib import pyplot
+
+    names = list(dict.fromkeys(name for name, _ in right))
+    lights = list(dict.fromkeys(light for _, light in right))
+    figure, ax = pyplot.subplots(figsize=(6.4, 3.4))
+    for j, light in enumerate(lights):
+        for i, name in enumerate(names):
+            runs, y = right[name, light], i + 0.4 * (j - 0.5)
+            mean, label = sum(runs) / len(runs), None if i else light
+            ax.barh(y, mean, 0.38, color=COLOURS[j], label=label)
+            ax.plot(runs, [y] * len(runs), ".", color=INK, ms=4)
+    ax.axvline(chance, color=INK, ls=":")
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set(xlabel="right answers (dots: seeds; dotted: chance)", xlim=(0, 1))
+    ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.4, 1))
+    return figure
