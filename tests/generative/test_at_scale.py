@@ -105,7 +105,7 @@ def test_gans_begin_on_downloaded_pictures(downloads, monkeypatch, capsys):
 
 
 def test_vaes_begin_on_downloaded_pictures(downloads, monkeypatch, capsys):
-    landmarks = ["import matplotlib", "import VAE", "from helpers.data import", "pick_device(by_scale", "def train("]
+    landmarks = ["import matplotlib", "import VAE", "from helpers.data import", "pick_device(by_scale"]
     landmarks += ["at_scale = {", "in sheets:"]
     given = dict(image=(1, 28, 28), net={"hidden": (8,)})
     names, asked = run("generative/autoencoders_vae", landmarks, monkeypatch, **given)
