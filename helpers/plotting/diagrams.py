@@ -19,7 +19,7 @@ def diagram(width: Number, height: Number, *, scale: Number = 1.0) -> "matplotli
     for name, number in (("width", width), ("height", height), ("scale", scale)):
         if not number > 0:
             raise ValueError(f"{name} = {number}: it is positive")
-    figure = pyplot.figure(figsize=(scale * width, scale * height))
+    figure = pyplot.figure(figsize=(scale * width, scale * height), layout="none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(0, height))
     ax.axis("off")
