@@ -23,7 +23,7 @@ def close_figures():
 
 def test_the_networks_have_about_as_many_weights():
     counts = {name: sum(p.numel() for p in experiments.network(name, 96, 0).parameters()) for name in experiments.RATES}
-    assert all(55_000 < count < 65_000 for count in counts.values()), counts
+    assert min(counts.values()) > 55_000 and max(counts.values()) < 1.2 * min(counts.values()), counts
     assert experiments.network("WaveNet", 96, 0, layers=8).receptive_field == 256
     with pytest.raises(ValueError, match="name = 'CNN': one of RNN, LSTM, GRU, WaveNet"):
         experiments.network("CNN", 96, 0)
