@@ -197,18 +197,21 @@ def matching(
 def all_detectors(
     scene: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "n 4"], labels: Tensor, found: Mapping[str, Detections]
 ) -> Figure:
-    """The scene with its true boxes, and once more with the boxes and confidences of each of seven detectors."""
+    """The scene with its true boxes and their names, and once more with the boxes and confidences of each of seven
+    detectors; a colour stands for a class."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 4, figsize=(6.4, 3.8), dpi=90)
-    for ax in axes.flat:
-        image_grid(scene.cpu(), ax=ax)
+    figure, axes = pyplot.subplots(2, 4, figsize=(6.4, 3.9), dpi=100)
     first, *others = axes.flat
-    boxes(first, truth, names_of(labels))
+    image_grid(scene.cpu(), ax=first)
     first.set_title("the truth", pad=8)
+    for box, label in zip(truth, labels.tolist(), strict=True):
+        boxes(first, box[None], [SHAPES[label]], colour=COLOURS[label])
     for ax, (name, d) in zip(others, found.items(), strict=True):
-        boxes(ax, d.boxes, names_of(d.labels), d.scores)
+        image_grid(scene.cpu(), ax=ax)
         ax.set_title(name, pad=8)
+        for box, score, label in zip(d.boxes, d.scores, d.labels.tolist(), strict=True):
+            boxes(ax, box[None], scores=score[None], colour=COLOURS[label])
     return figure
 
 
