@@ -4,7 +4,6 @@ from helpers.convnets.architectures import (  # noqa: F401
     alexnet,
     catalogue,
     densenet,
-    experiments,
     fractalnet,
     googlenet,
     highway,
