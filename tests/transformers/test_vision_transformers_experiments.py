@@ -131,10 +131,9 @@ def test_a_moved_partition_has_nine_parts():
 def test_stripes_show_across_windows_only():
     pictures, labels = experiments.stripes()
     assert patches(pictures, 2).var(2).max() == 0 and labels.tolist() == [0, 1, 0, 1]
-    without = experiments.logits_on_stripes(0, 0, steps=100)
+    without = experiments.logits_on_stripes(0, 0, steps=20)
     assert (without[0] - without[1]).abs().max() < 1e-4
-    within = experiments.logits_on_stripes(1, 0, steps=100)
-    assert (within[0] - within[1]).abs().max() > 0.1
+    assert torch.equal(experiments.logits_on_stripes(1, 0).argmax(1), labels)
 
 
 def test_three_senses_have_64_inputs():

@@ -30,7 +30,7 @@ def panels(scene: Float[Tensor, "1 3 h w"], count: int, height: float) -> tuple[
     """A figure with `count` axes in a row, the scene in each."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, count, figsize=(6.4, height))
+    figure, axes = pyplot.subplots(1, count, figsize=(6.4, height), dpi=90)
     for ax in axes:
         image_grid(scene.cpu(), ax=ax)
     return figure, axes
@@ -50,7 +50,7 @@ def scenes(truth: Scenes, chosen: Sequence[int]) -> Figure:
     """Four scenes with their true boxes; the first has the names, too."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 4, figsize=(6.4, 1.9), dpi=90)
+    figure, axes = pyplot.subplots(1, 4, figsize=(6.4, 1.9), dpi=80)
     for n, (ax, i) in enumerate(zip(axes, chosen, strict=True)):
         image_grid(truth.images[[i]].cpu(), ax=ax)
         boxes(ax, truth.boxes[i], None if n else names_of(truth.labels[i]))
@@ -201,7 +201,7 @@ def all_detectors(
     detectors; a colour stands for a class."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 4, figsize=(6.4, 3.9), dpi=100)
+    figure, axes = pyplot.subplots(2, 4, figsize=(6.4, 3.9), dpi=80)
     first, *others = axes.flat
     image_grid(scene.cpu(), ax=first)
     first.set_title("the truth", pad=8)
