@@ -143,7 +143,7 @@ def recalls(
     """Recall against the number of proposals: a panel for each overlap, a colour for each source, a line a run."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(6.4, 2.8), sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(6.4, 2.8), dpi=90, sharey=True)
     for ax, (overlap, sources) in zip(axes, curves.items(), strict=True):
         for (name, runs), hue in zip(sources.items(), COLOURS):
             for i, heights in enumerate(runs):
@@ -221,7 +221,7 @@ def sheet(
     """A row of numbers for each detector, its images per second behind the name."""
     from matplotlib import pyplot
 
-    figure, ax = pyplot.subplots(figsize=(6.4, 3.4), dpi=100)
+    figure, ax = pyplot.subplots(figsize=(6.4, 3.4), dpi=85)
     rows = [f"{name}, {rates[name]:.0f}/s" for name in values]
     numbers = torch.stack(list(values.values())).float()
     heat_map(numbers, limits=(0, 1), values=True, ax=ax, rows=rows, columns=columns)
@@ -240,7 +240,7 @@ def speed_and_accuracy(
     """
     from matplotlib import pyplot
 
-    figure, ax = pyplot.subplots(figsize=(6.4, 4))
+    figure, ax = pyplot.subplots(figsize=(6.4, 4), dpi=90)
     for name, runs in heights.items():
         x, top = rates[name], runs.max().item()
         ax.plot([x] * len(runs), runs, "o", color=HUES[name], markersize=7)
@@ -252,6 +252,8 @@ def speed_and_accuracy(
         ax.plot(*zip(*points), ".--", color=HUES[name], lw=1)
         ax.annotate(text, points[-1], size=9, xytext=(-6, -4), textcoords="offset points", ha="right")
     ax.set(xscale="log", xlabel="images per second", ylim=(0, None), ylabel="mAP, overlap 0.5 to 0.95")
+    ax.set_xticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
+    ax.minorticks_off()
     ax.margins(x=0.12)
     return figure
 
@@ -299,7 +301,7 @@ def precision_and_recall(curves: Mapping[float, Mapping[str, tuple[Tensor, Tenso
     """Precision against recall, a panel for each overlap and a line for each detector, with a mark at each tenth."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(6.4, 3), sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(6.4, 3), dpi=90, sharey=True)
     for ax, (overlap, lines) in zip(axes, curves.items(), strict=True):
         for (name, (precision, recall)), mark in zip(lines.items(), "os^vDPX"):
             every = max(1, len(recall) // 6)
