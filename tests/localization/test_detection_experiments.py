@@ -3,9 +3,7 @@
 from copy import deepcopy
 from functools import partial
 from math import cos, pi
-from typing import NamedTuple
 
-import nbformat
 import pytest
 import torch
 from PIL import Image
@@ -28,8 +26,7 @@ from helpers.localization.detection.experiments import (
     photographs,
     windows_of,
 )
-from helpers.notebook import table
-from tools.notebooks import BOOK
+from helpers.training import recipe
 
 
 def test_scenes_are_those_of_the_book_with_labels_from_zero():
@@ -99,31 +96,105 @@ def test_a_judge_is_told_what_is_difficult(voc):
     assert detection.evaluate_detections(found, *scenes[1:], **rules).mean < 1
 
 
-def test_page_learns_photographs_at_scale(capsys):
-    """The cell that the lecture passes over, with four images and ten steps."""
-    cells = nbformat.read(BOOK / "localization/detection.ipynb", 4).cells
-    (cell,) = (cell.source for cell in cells if "photographs(split" in cell.source or "photographs(\n" in cell.source)
-    (method,) = (cell.source for cell in cells if "class Method" in cell.source)
-    (scaled,) = (cell.source for cell in cells if "def scaled" in cell.source)
-    (ssd,) = (cell.source for cell in cells if 'kit["SSD"] =' in cell.source)
+def test_photographs_are_learned_and_judged(monkeypatch):
+    """What the lecture passes over, with eight images and three steps."""
     asked = []
 
     def some(split, side, *, difficult, device):
         asked.append((split, side, difficult))
-        drawn = draw_scenes(4, side, seed=0, device=device)
+        drawn = draw_scenes(8, side, seed=0, device=device)
         drawn = drawn._replace(labels=[label + 16 for label in drawn.labels])
         return drawn, [label == 16 for label in drawn.labels]
 
-    names = dict(seed=0, size=64, device="cpu", k=4, steps=10, trunk=detection.Trunk(), photographs=some, nn=nn)
-    names |= dict(od=detection, partial=partial, NamedTuple=NamedTuple, deepcopy=deepcopy, table=table, torch=torch)
-    names |= dict(by_scale=lambda _, *, lecture, gpu: gpu, scale="gpu", Scenes=Scenes, find=find, train=None)
-    names["learn"] = lambda *given, run, rate, batch_size: learn(*given, run=run, rate=rate, batch_size=2)
-    exec(method.partition("sizes =")[0] + "\nkit = {}", names)
-    exec(scaled.partition("study(")[0] + ssd.partition("for name")[0], names)
-    exec(cell, names)
-    assert asked == [("trainval", 64, False), ("test", 64, True)]
-    assert [row[0] for row in names["rows"]] == ["Faster R-CNN", "SSD"]
-    assert "| Faster R-CNN | 0." in capsys.readouterr().out
+    monkeypatch.setattr(experiments, "photographs", some)
+    for name in ("Faster R-CNN", "SSD"):
+        assert 0 <= experiments.learn_photographs(name, detection.Trunk(), 64, 3, 0, device="cpu") <= 1
+    assert asked == [("trainval", 64, False), ("test", 64, True)] * 2
+
+
+def regions(images):
+    return [image.new_tensor([[0.0, 0, 30, 30], [20, 20, 60, 60]]) for image in images]
+
+
+@pytest.mark.parametrize("name", [*experiments.DETECTORS, "Fast, RoI pooling", "SSD, all negatives"])
+def test_every_detector_is_trained_and_judged(name):
+    scenes, trunk = draw_scenes(8, 64, seed=0), detection.Trunk()
+    before = deepcopy(trunk.state_dict())
+    one = experiments.train_detector(name, trunk, scenes, scenes, 0, steps=1, proposer=regions)
+    assert_close(trunk.state_dict(), before)  # it learned with a copy
+    assert len(one.found) == 8 and 0 <= one.result.mean <= 1
+    if name in experiments.DETECTORS:
+        again = experiments.detect(name, one.model, scenes.images)
+        assert all(torch.equal(a.scores, b.scores) for a, b in zip(again, one.found, strict=True))
+    assert experiments.precision_of({(name, 0): one, ("other", 0): one}, name).tolist() == [
+        pytest.approx(one.result.mean)
+    ]
+    assert experiments.precision_of({(name, 0): one}, name, 0.5).tolist() == [pytest.approx(one.result.at(0.5))]
+    with pytest.raises(ValueError, match="no detector called 'DETR'"):
+        experiments.precision_of({(name, 0): one}, "DETR")
+
+
+def test_variants_differ_where_their_names_say():
+    trunk = detection.Trunk()
+    rounded = experiments.build("Fast R-CNN", trunk, side=64, proposer=regions, pool=detection.roi_pool)
+    assert rounded.roi_heads.pool.pool is detection.roi_pool
+    windows = experiments.build("sliding window", trunk, side=128)
+    assert windows.sizes == (24.0, 36.0, 56.0)
+    assert experiments.build("Faster R-CNN", trunk, side=128).rpn.sizes[0] == (24, 38, 56)
+    scenes = draw_scenes(2, 64, seed=0)
+    ssd = experiments.build("SSD", trunk, side=64).train()
+    mined, whole = (losses(ssd, *scenes)["class"] for losses in (detection.ssd_losses, experiments.ssd_losses_of_all))
+    assert whole > mined
+    with pytest.raises(ValueError, match="R-CNN proposes nothing itself"):
+        experiments.build("R-CNN", trunk, side=64)
+    with pytest.raises(ValueError, match="'DETR': one of sliding window, R-CNN"):
+        experiments.build("DETR", trunk, side=64)
+
+
+def test_a_lone_object_is_judged_by_class_and_overlap(monkeypatch):
+    scenes = draw_scenes(16, 64, seed=0, count=1)
+
+    def half_right(model, images):
+        labels = [label if i < 8 else (label + 1) % 4 for i, label in enumerate(scenes.labels)]
+        return [Detections(box, torch.ones(1), label) for box, label in zip(scenes.boxes, labels)]
+
+    monkeypatch.setattr(experiments, "localization_detect", half_right)
+    assert experiments.lone_object(detection.Trunk(), scenes, scenes, 0, steps=1) == (0.5, pytest.approx(1.0))
+
+
+def test_recall_in_thirds_and_by_number():
+    boxes = [torch.tensor([[0.0, 0, 10, 10]])] * 6
+    proposed = [torch.tensor([[50.0, 50, 60, 60], [0, 0, 10, 10]])] * 6
+    proposed[1] = proposed[1][:1]
+    assert experiments.recall_in_thirds(proposed, boxes, 2) == [1.0, 0.5, 1.0]
+    assert experiments.recall_by_number(proposed, boxes, [1, 2], 0.5) == [0.0, pytest.approx(5 / 6)]
+
+
+def test_fewer_proposals_leave_the_model_as_it_is():
+    scenes = draw_scenes(2, 64, seed=0)
+    model = experiments.build("Faster R-CNN", detection.Trunk(), side=64).eval()
+    one, accuracy = experiments.with_proposals(model, 1, scenes)
+    with torch.no_grad():
+        assert [len(model(scenes.images).proposals[0]), len(one(scenes.images).proposals[0])] == [48, 1]
+    assert 0 <= accuracy <= 1
+
+
+def test_proposals_are_made_anew_when_speed_is_measured():
+    seen = []
+    remembered = Remembered(lambda image: seen.append(1) or regions([image])[0])
+    scenes = draw_scenes(2, 64, seed=0)
+    model = experiments.build("Fast R-CNN", detection.Trunk(), side=64, proposer=remembered).eval()
+    assert experiments.images_per_second("Fast R-CNN", model, scenes.images, remembered) > 0
+    assert len(seen) > 2
+
+
+def test_surer_detections_and_scenes_by_their_errors():
+    scenes = draw_scenes(6, 64, seed=0, count=3)
+    right = [Detections(box, torch.full((3,), 0.9), label) for box, label in zip(scenes.boxes, scenes.labels)]
+    right[0] = right[0]._replace(scores=torch.tensor([0.9, 0.2, 0.1]))
+    found = experiments.surer(right, 0.5)
+    assert [len(d.scores) for d in found] == [1, 3, 3, 3, 3, 3]
+    assert experiments.by_errors(found, scenes) == [1, 2, 3, 4, 5, 0]
 
 
 class Guess(nn.Module):
@@ -182,7 +253,7 @@ def test_the_rate_rises_over_a_tenth_and_ends_near_nothing(monkeypatch):
             lengths.append(self.param_groups[0]["params"][0].grad.norm().item())
             return super().step(*given, **options)
 
-    monkeypatch.setattr(experiments, "AdamW", Watched)
+    monkeypatch.setattr(recipe, "AdamW", Watched)
     learn(Guess(), guess_losses, labelled([1, 2, 3, 4] * 8), 100, run=0, rate=0.2)
     assert len(made) == 1 and len(rates) == 100
     assert rates[:10] == pytest.approx([0.02 * i for i in range(10)]) and rates[10] == 0.2

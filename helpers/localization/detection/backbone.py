@@ -10,17 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW
 
-from helpers.data import batches
-from helpers.training import (
-    Batch,
-    History,
-    cosine_decay,
-    fit,
-    gradient_update,
-    scheduled,
-)
+from helpers.training import Batch, History, train
 
 WIDTHS = (24, 48, 64)  # of the maps with stride 2, 4 and 8
 
@@ -136,20 +127,22 @@ def pretrain(
     `ValueError` for labels outside 0 … classes - 1.
     """
     check_labels([labels], classes)
-    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Classifier(trunk, classes=classes)
     layout = torch.channels_last
     model = model.to(images.device, memory_format=layout)
     images = images.contiguous(memory_format=layout)
-    optimizer = AdamW(
-        model.parameters(), rate, weight_decay=0.01, fused=True
+    history = train(
+        model,
+        classification_loss,
+        [images, labels],
+        steps,
+        rate=rate,
+        batch_size=batch_size,
+        seed=seed,
+        progress=False,
     )
-    update = gradient_update(model.train(), optimizer, classification_loss)
-    update = scheduled(update, optimizer, cosine_decay(steps))
-    data = batches(images, labels, batch_size=batch_size, generator=generator)
-    history = fit(update, data, steps, progress=False)
     freeze_norms(trunk)
     return history
 

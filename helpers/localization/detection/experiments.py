@@ -1,29 +1,66 @@
-"""What the chapter does with all detectors alike: draw scenes, learn, find,
-and look at pairs of things in one cell."""
+"""What the page on detection runs: scenes, the training of every detector
+alike, and what is measured on them."""
 
 import hashlib
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torchvision.transforms.functional import pil_to_tensor
 
-from helpers.data import batches, load, voc_boxes
+from helpers.convnets.output_size import inputs_per_second
+from helpers.data import load, voc_boxes
 from helpers.data.scenes import CLASSES, Rules, make_scenes
-from helpers.localization.detection.boxes import Detections, Number, box_iou
-from helpers.localization.detection.interface import ANY_CLASSES, check_targets
-from helpers.training import (
-    Batch,
-    clipped,
-    cosine_decay,
-    fit,
-    gradient_update,
-    scheduled,
-    warmup,
+from helpers.localization.detection.average_precision import (
+    Evaluation,
+    evaluate_detections,
 )
+from helpers.localization.detection.boxes import Detections, Number, box_iou
+from helpers.localization.detection.errors import sort_errors
+from helpers.localization.detection.fast_rcnn import (
+    fast_rcnn_detect,
+    fast_rcnn_losses,
+    fast_rcnn_small,
+)
+from helpers.localization.detection.faster_rcnn import (
+    faster_rcnn_detect,
+    faster_rcnn_losses,
+    faster_rcnn_small,
+)
+from helpers.localization.detection.interface import ANY_CLASSES, check_targets
+from helpers.localization.detection.localization import (
+    Localizer,
+    localization_detect,
+    localization_losses,
+)
+from helpers.localization.detection.proposals import random_windows, recall
+from helpers.localization.detection.rcnn import RCNN, rcnn_detect, rcnn_losses
+from helpers.localization.detection.rfcn import (
+    rfcn_detect,
+    rfcn_losses,
+    rfcn_small,
+)
+from helpers.localization.detection.roi import roi_pool
+from helpers.localization.detection.sliding_window import (
+    SlidingWindow,
+    WindowClassifier,
+    sliding_window_detect,
+    sliding_window_losses,
+)
+from helpers.localization.detection.ssd import (
+    ssd_detect,
+    ssd_losses,
+    ssd_small,
+)
+from helpers.localization.detection.yolo import (
+    yolo_detect,
+    yolo_losses,
+    yolo_small,
+)
+from helpers.training import Batch, train
 
 SHAPES = ("disk", "ring", "cross", "moon")  # the classes 0 … 3
 CALM = {
@@ -121,24 +158,25 @@ def learn(
     random = torch.Generator(images.device).manual_seed(run)
 
     def total(model: nn.Module, batch: Batch) -> Tensor:
-        (i,) = batch
+        i = batch[0].tolist()
         boxes, labels = [data.boxes[j] for j in i], [data.labels[j] for j in i]
         parts = losses(model, images[i], boxes, labels, generator=random)
         return sum(parts.values())
 
-    optimizer = AdamW(
-        model.parameters(), rate, weight_decay=0.01, fused=True
+    numbers = torch.arange(len(images), device=images.device)
+    train(
+        model,
+        total,
+        [numbers],
+        steps,
+        rate=rate,
+        batch_size=batch_size,
+        seed=run,
+        rise=steps // 10,
+        clip=10.0,
+        progress=False,
     )
-    update = clipped(
-        gradient_update(model.train(), optimizer, total), optimizer, norm=10.0
-    )
-    ramp = max(steps // 10, 1)
-    rule = warmup(ramp, cosine_decay(max(steps - ramp, 1)))
-    order = torch.Generator().manual_seed(run)
-    numbers = torch.arange(len(images))
-    stream = batches(numbers, batch_size=batch_size, generator=order)
-    fit(scheduled(update, optimizer, rule), stream, steps, progress=False)
-    return model.eval()
+    return model
 
 
 def find(
@@ -168,6 +206,257 @@ class Remembered:
                 self.known[key] = self.proposer(image).to(image.device)
             found.append(self.known[key])
         return found
+
+
+def lone_object(
+    trunk: nn.Module, data: Scenes, unseen: Scenes, run: int, *, steps: int
+) -> tuple[float, float]:
+    """Train two heads on scenes with one object each; on unseen ones, how
+    many get the right class, of all, and the mean overlap of the boxes."""
+    torch.manual_seed(run)
+    model = Localizer(deepcopy(trunk), classes=len(SHAPES))
+    learn(model, localization_losses, data, steps, run=run)
+    found = find(model, localization_detect, unseen.images)
+    right = torch.cat([d.labels for d in found]) == torch.cat(unseen.labels)
+    box = torch.cat([d.boxes for d in found])
+    overlap = box_iou(box, torch.cat(unseen.boxes)).diagonal()
+    return right.float().mean().item(), overlap.mean().item()
+
+
+DETECTORS = (
+    "sliding window",
+    "R-CNN",
+    "Fast R-CNN",
+    "Faster R-CNN",
+    "R-FCN",
+    "YOLO",
+    "SSD",
+)
+LOSSES = {
+    "sliding window": sliding_window_losses,
+    "R-CNN": rcnn_losses,
+    "Fast R-CNN": fast_rcnn_losses,
+    "Faster R-CNN": faster_rcnn_losses,
+    "R-FCN": rfcn_losses,
+    "YOLO": yolo_losses,
+    "SSD": ssd_losses,
+}
+DETECT = {
+    "sliding window": sliding_window_detect,
+    "R-CNN": rcnn_detect,
+    "Fast R-CNN": fast_rcnn_detect,
+    "Faster R-CNN": faster_rcnn_detect,
+    "R-FCN": rfcn_detect,
+    "YOLO": yolo_detect,
+    "SSD": ssd_detect,
+}
+SIDES = (12.0, 18.0, 28.0)  # of windows, in images of 64 pixels
+
+
+def build(
+    name: str,
+    trunk: nn.Module,
+    *,
+    side: int,
+    classes: int = len(SHAPES),
+    proposer: Callable[[Tensor], list[Tensor]] | None = None,
+    pool: Callable[..., Tensor] | None = None,
+) -> nn.Module:
+    """One of `DETECTORS` on a copy of the backbone, for images of `side`.
+
+    Windows and anchors grow with the images. `proposer` gives R-CNN and
+    Fast R-CNN their regions, `pool` replaces RoIAlign in the latter.
+    Raises `ValueError` for another name and a missing proposer.
+    """
+    trunk = deepcopy(trunk)
+    if name in ("R-CNN", "Fast R-CNN") and proposer is None:
+        raise ValueError(f"{name} proposes nothing itself: give a proposer")
+    if name == "sliding window":
+        sizes = tuple(size * side / 64 for size in SIDES)
+        window = WindowClassifier(classes=classes, hidden=48)
+        return SlidingWindow(window, classes=classes, sizes=sizes)
+    if name == "R-CNN":
+        return RCNN(trunk, classes=classes, proposer=proposer)
+    if name == "Fast R-CNN":
+        given = {} if pool is None else {"pool": pool}
+        return fast_rcnn_small(
+            trunk, classes=classes, proposer=proposer, **given
+        )
+    if name in ("Faster R-CNN", "R-FCN"):
+        make = rfcn_small if name == "R-FCN" else faster_rcnn_small
+        model = make(trunk, classes=classes)
+        model.rpn.sizes = tuple(
+            tuple(size * side / 64 for size in sizes)
+            for sizes in model.rpn.sizes
+        )
+        return model
+    if name == "YOLO":
+        return yolo_small(trunk, classes=classes)
+    if name == "SSD":
+        return ssd_small(trunk, classes=classes)
+    raise ValueError(f"name = {name!r}: one of {', '.join(DETECTORS)}")
+
+
+class Trained(NamedTuple):
+    """A detector, what it finds in scenes that it has not seen, and how
+    good that is."""
+
+    model: nn.Module
+    found: list[Detections]
+    result: Evaluation
+
+
+def train_detector(
+    name: str,
+    trunk: nn.Module,
+    data: Scenes,
+    unseen: Scenes,
+    run: int,
+    *,
+    steps: int,
+    proposer: Callable[[Tensor], list[Tensor]] | None = None,
+) -> Trained:
+    """Train one of `DETECTORS`, eight scenes a step, and judge it.
+
+    Two variants have names, too: "Fast, RoI pooling" rounds to cells, and
+    "SSD, all negatives" learns every background box.
+    """
+    torch.manual_seed(run)
+    kind, pool, losses = name, None, LOSSES.get(name)
+    if name == "Fast, RoI pooling":
+        kind, pool, losses = "Fast R-CNN", roi_pool, fast_rcnn_losses
+    if name == "SSD, all negatives":
+        kind, losses = "SSD", ssd_losses_of_all
+    side = data.images.shape[-1]
+    model = build(kind, trunk, side=side, proposer=proposer, pool=pool)
+    learn(model, losses, data, steps, run=run, rate=2e-3, batch_size=8)
+    found = find(model, DETECT[kind], unseen.images)
+    return Trained(model, found, judge(found, unseen))
+
+
+def detect(
+    name: str, model: nn.Module, images: Float[Tensor, "n 3 h w"]
+) -> list[Detections]:
+    """What one of `DETECTORS` finds, 50 images at a time."""
+    return find(model, DETECT[name], images)
+
+
+def ssd_losses_of_all(*given, **options) -> dict[str, Tensor]:
+    """`ssd_losses` without hard-negative mining: all background counts."""
+    return ssd_losses(*given, negatives=None, **options)
+
+
+def judge(found: Sequence[Detections], truth: Scenes, **options) -> Evaluation:
+    """COCO's average precision; `options` of `evaluate_detections`."""
+    boxes, labels = truth.boxes, truth.labels
+    classes = len(SHAPES)
+    return evaluate_detections(found, boxes, labels, classes=classes, **options)
+
+
+def precision_of(
+    trained: dict[tuple[str, int], Trained],
+    name: str,
+    threshold: Number | None = None,
+) -> Float[Tensor, " runs"]:
+    """Of all runs of a detector the mean average precision, at one
+    threshold of overlap or over 0.5, 0.55, …, 0.95."""
+    results = [one.result for (kind, _), one in trained.items() if kind == name]
+    if not results:
+        raise ValueError(f"no detector called {name!r} is trained: train it")
+    if threshold is None:
+        return torch.tensor([result.mean for result in results])
+    return torch.tensor([result.at(threshold) for result in results])
+
+
+def throw(
+    n: int, side: int, generator: torch.Generator, device: torch.device | str
+) -> Float[Tensor, "n 4"]:
+    """`n` random windows of a square image."""
+    windows = random_windows(n, (side, side), generator=generator)
+    return windows.to(device)
+
+
+def recall_in_thirds(
+    proposed: Sequence[Tensor], boxes: Sequence[Tensor], most: int
+) -> list[float]:
+    """Recall at overlap 0.5 of the `most` first proposals of every image, in
+    three thirds of the images."""
+    return [recall(proposed[i::3], boxes[i::3], most=most) for i in range(3)]
+
+
+def recall_by_number(
+    proposed: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    numbers: Sequence[int],
+    overlap: Number,
+) -> list[float]:
+    """Recall of as many first proposals of every image as each of `numbers`."""
+    return [recall(proposed, boxes, overlap, most=n) for n in numbers]
+
+
+def images_per_second(
+    name: str,
+    model: nn.Module,
+    images: Float[Tensor, "n 3 h w"],
+    proposer: "Remembered",
+) -> float:
+    """How many images a detector does, its proposals made anew."""
+
+    def once(images: Float[Tensor, "b 3 h w"]) -> None:
+        proposer.known.clear()  # proposals are work, too
+        DETECT[name](model, images)
+
+    return inputs_per_second(once, images)
+
+
+def with_proposals(
+    model: nn.Module, n: int, unseen: Scenes
+) -> tuple[nn.Module, float]:
+    """A copy of a Faster R-CNN that looks at `n` proposals an image, and its
+    mean average precision."""
+    model = deepcopy(model)
+    model.rpn.rules = model.rpn.rules._replace(after=(48, n))
+    found = find(model, faster_rcnn_detect, unseen.images)
+    return model, judge(found, unseen).mean
+
+
+def surer(
+    found: Sequence[Detections], limit: Number = 0.3
+) -> list[Detections]:
+    """The detections above a confidence."""
+    return [Detections(*(part[d.scores > limit] for part in d)) for d in found]
+
+
+def by_errors(found: Sequence[Detections], truth: Scenes) -> list[int]:
+    """Scenes with more than two objects, those with fewest errors first: a
+    box that is wrong, or an object that is missed."""
+    errors = sort_errors(found, truth.boxes, truth.labels)
+    wrong = [
+        int((kinds != 0).sum() + missed.sum())
+        for kinds, missed in zip(errors.kinds, errors.missed, strict=True)
+    ]
+    several = [i for i, box in enumerate(truth.boxes) if len(box) > 2]
+    return sorted(several, key=wrong.__getitem__)
+
+
+def learn_photographs(
+    name: str,
+    trunk: nn.Module,
+    side: int,
+    steps: int,
+    run: int,
+    *,
+    device: torch.device | str,
+) -> float:
+    """Train a detector on the photographs of VOC 2007, squeezed into
+    squares; its mAP by the rules of that year."""
+    known, _ = photographs("trainval", side, difficult=False, device=device)
+    new, hard = photographs("test", side, difficult=True, device=device)
+    model = build(name, trunk, side=side, classes=20)
+    learn(model, LOSSES[name], known, steps, run=run, rate=2e-3, batch_size=8)
+    rules = dict(thresholds=(0.5,), points=11, rule="voc", ignored=hard)
+    found = find(model, DETECT[name], new.images)
+    return evaluate_detections(found, *new[1:], classes=20, **rules).mean
 
 
 class Pair(NamedTuple):
