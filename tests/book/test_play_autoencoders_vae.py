@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.data import digits
-from helpers.generative.autoencoders_vae import mlp_decoder, mlp_vae, page
+from helpers.generative.autoencoders_vae import experiments, mlp_decoder, mlp_vae
+from helpers.generative.autoencoders_vae import play as written
 
 FIGURE = "autoencoders_vae", "digit-plane"
 
 
 def stored():
     """What the script for the page holds, read without a browser."""
-    text = page.SCRIPT.read_text()
+    text = written.SCRIPT.read_text()
     return json.loads(re.search(r"= (\{.*\});", text, re.DOTALL).group(1))
 
 
@@ -27,7 +27,7 @@ def numbers(entry):
 
 
 def decoder(content):
-    net = mlp_decoder(image=(1, 8, 8), dim=2)
+    net = mlp_decoder(image=(1, written.SIZE, written.SIZE), dim=2, hidden=experiments.PLANE_HIDDEN)
     for layer, entry in zip([m for m in net if isinstance(m, nn.Linear)], content["layers"], strict=True):
         layer.weight.data = numbers(entry["weight"]).view_as(layer.weight)
         layer.bias.data = numbers(entry["bias"])
@@ -37,25 +37,26 @@ def decoder(content):
 def test_stored_decoder_rebuilds_the_digits():
     content = stored()
     codes = numbers(content["codes"]).view(-1, 2)
-    data = digits()
-    assert content["labels"] == "".join(map(str, data.labels[: len(codes)].tolist())) and len(codes) == page.SHOWN
-    x = data.images[: len(codes)]
+    data = written.shown_digits()
+    assert content["labels"] == "".join(map(str, data.labels.tolist())) and len(codes) == written.SHOWN
+    assert data.labels.bincount().tolist() == [written.SHOWN // 10] * 10
+    x = data.images
     error = (decoder(content)(codes) - x).square().sum((1, 2, 3)).mean()
     assert error < 0.7 * (x - x.mean(0)).square().sum((1, 2, 3)).mean()
-    assert page.SCRIPT.stat().st_size < 60_000 and page.SCRIPT.read_text().startswith(page.HEADER)
+    assert written.SCRIPT.stat().st_size < 60_000 and written.SCRIPT.read_text().startswith(written.HEADER)
 
 
 def test_packing_keeps_the_decoder(tmp_path, monkeypatch):
-    model = page.train_plane(steps=30)
-    monkeypatch.setattr(page, "SCRIPT", tmp_path / "weights.js")
-    page.SCRIPT.write_text(page.script(model))
+    model = experiments.train_plane(steps=30)
+    monkeypatch.setattr(written, "SCRIPT", tmp_path / "weights.js")
+    written.SCRIPT.write_text(written.script(model))
     z = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     assert (decoder(stored())(z) - model.decode(z)).abs().max() < 0.03
     with torch.no_grad():
-        codes = model.encode(digits().images[: page.SHOWN])[0].clamp(-page.REACH, page.REACH)
-    assert (numbers(stored()["codes"]).view(-1, 2) - codes).abs().max() <= page.REACH / 127 / 2 + 1e-6
+        codes = model.encode(written.shown_digits().images)[0].clamp(-written.REACH, written.REACH)
+    assert (numbers(stored()["codes"]).view(-1, 2) - codes).abs().max() <= written.REACH / 127 / 2 + 1e-6
     with pytest.raises(ValueError, match="the page walks through two numbers"):
-        page.script(mlp_vae(image=(1, 8, 8), dim=3))
+        written.script(mlp_vae(image=(1, 8, 8), dim=3))
 
 
 @pytest.mark.browser
@@ -72,8 +73,8 @@ def test_decoder_and_its_company_match_python(reader):
 
 
 def pixels(play):
-    read = "document.querySelector('.play-digit').getContext('2d').getImageData(0, 0, 8, 8).data"
-    return torch.tensor(play.page.evaluate(f"Array.from({read})")).view(64, 4)
+    read = "document.querySelector('.play-digit').getContext('2d').getImageData(0, 0, 16, 16).data"
+    return torch.tensor(play.page.evaluate(f"Array.from({read})")).view(256, 4)
 
 
 def shown(play):

@@ -17,8 +17,8 @@ import pytest
 import torch
 from torchvision import datasets
 
+import helpers.generative.gans.experiments
 import helpers.training
-from helpers.generative import gans
 from helpers.runtime import pick_device
 from tools.notebooks import BOOK
 
@@ -81,7 +81,8 @@ def run(chapter: str, landmarks: list[str], monkeypatch, **given) -> tuple[dict,
         few = (tuple(column[:AT_ONCE] for column in batch) for batch in stream)
         return real(update, few, min(steps, 2), progress=False)
 
-    monkeypatch.setattr(helpers.training, "fit", two_steps)
+    for module in (helpers.training, helpers.training.recipe, helpers.generative.gans.experiments):
+        monkeypatch.setattr(module, "fit", two_steps)
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     names = dict(scale="gpu", seed=0) | given
     for landmark in landmarks:
@@ -92,10 +93,8 @@ def run(chapter: str, landmarks: list[str], monkeypatch, **given) -> tuple[dict,
 
 
 def test_gans_begin_on_downloaded_pictures(downloads, monkeypatch, capsys):
-    landmarks = ["import matplotlib", "pick_device(by_scale", "def learn_images", "def learn_classes", "def forge"]
-    landmarks += ["def assess", "at_scale = by_scale", "in sheets:"]
-    classes = (torch.arange(60) % 10).to(pick_device())
-    given = dict(pair=gans.loss_pair("non-saturating"), image_steps=20_000, n=60, asked=classes)
+    landmarks = ["import matplotlib", "pick_device(by_scale", 'gpu=["mnist", "cifar10"]', "in sheets:"]
+    given = dict(image_steps=20_000, n=60, asked=(torch.arange(60) % 10).to(pick_device()))
     names, asked = run("generative/gans", landmarks, monkeypatch, **given)
     assert asked == [20_000, 3000] * 2
     assert [tuple(made.shape) for made in names["sheets"]] == [(40, 1, 28, 28), (40, 3, 32, 32)]
@@ -106,7 +105,7 @@ def test_gans_begin_on_downloaded_pictures(downloads, monkeypatch, capsys):
 
 
 def test_vaes_begin_on_downloaded_pictures(downloads, monkeypatch, capsys):
-    landmarks = ["import matplotlib", "import VAE", "from helpers.data import", "pick_device(by_scale", "def train("]
+    landmarks = ["import matplotlib", "import VAE", "from helpers.data import", "pick_device(by_scale"]
     landmarks += ["at_scale = {", "in sheets:"]
     given = dict(image=(1, 28, 28), net={"hidden": (8,)})
     names, asked = run("generative/autoencoders_vae", landmarks, monkeypatch, **given)

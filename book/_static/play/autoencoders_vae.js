@@ -18,7 +18,9 @@
   const flat = unpacked(data.codes);
   const codes = [...data.labels].map((digit, i) => ({ digit, z: [flat[2 * i], flat[2 * i + 1]] }));
 
-  /* The 64 pixels of the digit at z = [first, second], row by row. */
+  const PIXELS = Math.sqrt(layers[layers.length - 1].bias.length); // a side
+
+  /* The pixels of the digit at z = [first, second], row by row. */
   function decode(z) {
     let x = z;
     layers.forEach(({ weight, bias }, number) => {
@@ -64,7 +66,7 @@
     const point = shape("circle", { r: 7, class: "play-setting" });
     const grip = shape("circle", { r: 24, class: "play-grip" });
     plane.append(grip, point);
-    const canvas = element("canvas", { width: 8, height: 8, role: "img", class: "play-digit" });
+    const canvas = element("canvas", { width: PIXELS, height: PIXELS, role: "img", class: "play-digit" });
     const verdict = element("output", { class: "play-verdict", role: "status", "aria-live": "polite" });
 
     const sliders = ["First number", "Second number"].map((text, axis) => {
@@ -99,7 +101,7 @@
     plane.addEventListener("click", follow);
 
     function draw() {
-      const pixels = new ImageData(8, 8);
+      const pixels = new ImageData(PIXELS, PIXELS);
       decode(z).forEach((value, i) => {
         pixels.data.set([...Array(3).fill(255 * clamp(value, 0, 1)), 255], 4 * i);
       });

@@ -13,9 +13,8 @@ from helpers.generative.autoencoders_vae.networks import with_class
 
 # Full size: hidden 128 is figure 1 of the paper, 64 the PyTorch tutorial.
 DCGAN = {
-    "digits": dict(image=8, channels=1, hidden=64),
-    "small glyphs": dict(image=16, channels=1, hidden=16),
-    "glyphs": dict(image=28, channels=1, hidden=64),
+    "letters": dict(image=16, channels=1, hidden=16),
+    "digits": dict(image=16, channels=1, hidden=24),
     "mnist": dict(image=28, channels=1, hidden=64),
     "cifar10": dict(image=32, channels=3, hidden=128),
     "tutorial": dict(image=64, channels=3, hidden=64),

@@ -1,6 +1,6 @@
 """Recurrent networks: cells, layers, gradients through time, toy tasks, and networks built on one recurrence.
 
-`cells` reads as the equations do; `sweeps` is what runs; `layers` puts them into modules with torch's words and names.
+`cells` reads as the equations do; `kernels` is what runs; `layers` puts them into modules with torch's words and names.
 `through_time` measures, clips and truncates gradients; `networks` and `trees` are what is built; `tasks` what is solved.
 """
 

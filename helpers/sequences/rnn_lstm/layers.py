@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence as pack
 from torch.nn.utils.rnn import pad_packed_sequence as pad
 
 from helpers.sequences.rnn_lstm.cells import NONLINEARITIES, gru_cell, lstm_cell, rnn_cell
-from helpers.sequences.rnn_lstm.sweeps import GRUSweep, LSTMSweep, RNNSweep, in_order, keep
+from helpers.sequences.rnn_lstm.kernels import GRUSweep, LSTMSweep, RNNSweep, in_order, keep
 
 States = tuple[Tensor, ...]  # (h,), for the LSTM (h, c)
 

@@ -1,40 +1,31 @@
 """The decoder that the reader walks through on the page: trained, packed into bytes, and written as a script.
 
-`python -m helpers.generative.autoencoders_vae.page` writes `book/_static/play/autoencoders_vae.weights.js` anew.
+`python -m helpers.generative.autoencoders_vae.play` writes `book/_static/play/autoencoders_vae.weights.js` anew.
 """
 
 import json
 from base64 import b64encode
-from functools import partial
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
-from helpers.data import batches, digits
-from helpers.foundations.optimizers import Adam
-from helpers.generative.autoencoders_vae.bounds import gaussian, negative_elbo
-from helpers.generative.autoencoders_vae.builders import mlp_vae
+from helpers.data import ImageSet, mnist
+from helpers.generative.autoencoders_vae.experiments import train_plane
 from helpers.generative.autoencoders_vae.networks import VAE
-from helpers.training import cosine_decay, fit, gradient_update, scheduled
 
 SCRIPT = Path(__file__).resolve().parents[3] / "book/_static/play/autoencoders_vae.weights.js"
-SHOWN = 300  # digits whose codes the page draws
+SIZE = 16  # pixels a side
+SHOWN = 250  # digits whose codes the page draws
 REACH = 3.5  # the codes drawn lie within this distance of 0 along each axis
-HEADER = "/* Written by `python -m helpers.generative.autoencoders_vae.page`: a decoder from two numbers to a digit. */\n"
+HEADER = "/* Written by `python -m helpers.generative.autoencoders_vae.play`: a decoder from two numbers to a digit. */\n"
 
 
-def train_plane(seed: int = 0, steps: int = 800) -> VAE:
-    """The chapter's first network: two numbers a digit, a Gaussian of variance 0.05, all 1,797 digits."""
-    torch.manual_seed(seed)
-    model = mlp_vae(image=(1, 8, 8), dim=2)
-    optimizer = Adam(model.parameters(), 2e-3)
-    loss = partial(negative_elbo, likelihood=partial(gaussian, variance=0.05))
-    update = scheduled(gradient_update(model, optimizer, loss), optimizer, cosine_decay(steps))
-    stream = batches(digits().images, batch_size=100, generator=torch.Generator().manual_seed(seed))
-    fit(update, stream, steps, progress=False)
-    return model
+def shown_digits() -> ImageSet:
+    """The digits whose codes the page draws, 25 of each class."""
+    every = mnist(SIZE)
+    return every.subset(torch.arange(0, len(every), len(every) // SHOWN))
 
 
 def packed(x: Float[Tensor, "..."], limit: float | None = None) -> tuple[float, Int8[Tensor, "..."]]:
@@ -44,7 +35,7 @@ def packed(x: Float[Tensor, "..."], limit: float | None = None) -> tuple[float, 
 
 
 def script(model: VAE) -> str:
-    """JavaScript that holds the decoder's layers, and the codes and classes of the first `SHOWN` digits.
+    """JavaScript that holds the decoder's layers, and the codes and classes of `shown_digits`.
 
     Raises `ValueError` unless the decoder is made of linear layers with ReLUs between them and reads two numbers.
     """
@@ -57,13 +48,13 @@ def script(model: VAE) -> str:
         scale, numbers = packed(x.detach(), limit)
         return {"scale": scale, "bytes": b64encode(numbers.numpy().tobytes()).decode()}
 
-    data = digits()
+    data = shown_digits()
     with torch.no_grad():
-        codes = model.encode(data.images[:SHOWN])[0]
+        codes = model.encode(data.images)[0]
     content = {
         "layers": [{"weight": entry(layer.weight), "bias": entry(layer.bias)} for layer in linear],
         "codes": entry(codes, REACH),
-        "labels": "".join(map(str, data.labels[:SHOWN].tolist())),
+        "labels": "".join(map(str, data.labels.tolist())),
     }
     return f"{HEADER}window.DLE.autoencoders_vae = {json.dumps(content, indent=1)};\n"
 
