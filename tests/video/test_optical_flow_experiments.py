@@ -206,7 +206,7 @@ def test_the_page_begins_at_gpu_size(unchecked):
     place = {}
     exec(imports, place)
     place |= dict(by_scale=by_scale, scale="gpu", seed=0, device="cpu", seeds=[0], names=NAMES, source=lambda *_: None)
-    for begins in ("side, frames = by_scale", "namer = ex.learn", "inputs = {"):
+    for begins in ("side, frames = by_scale", "namers = {", "inputs = {"):
         (cell,) = [c for c in cells if c.startswith(begins)]
         exec(compile(cell, "cell", "exec"), place)
     comparison = place["comparison"]
@@ -303,9 +303,9 @@ def streams(clips):
     comparison = Comparison(clips, clips, longer=0.01)
     torch.manual_seed(0)
     namer = frame_net(9)
-    teach_frames(comparison, namer, [0])
+    teach_frames(comparison, {0: namer})
     teach_flow(comparison, "flow, stacked", stacked, [0, 1])
-    teach_other_starts(comparison, namer, [0])
+    teach_other_starts(comparison, {0: namer})
     teach_changes(comparison, [0, 1])
     return comparison
 

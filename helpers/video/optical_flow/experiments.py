@@ -391,20 +391,21 @@ class Comparison:
 
 
 def teach_frames(
-    comparison: Comparison, namer: nn.Sequential, runs: Iterable[int]
+    comparison: Comparison, namers: Mapping[int, nn.Sequential]
 ) -> None:
     """Two networks that see no motion: one of the middle frame, one of all.
 
-    Both begin as `namer`, a `frame_net`, in all but the last layer.
+    Both begin as the `frame_net` that `namers` has for the run, in all but
+    the last layer.
     """
+    for run, namer in namers.items():
 
-    def one_frame() -> nn.Module:
-        return with_head_start(namer, len(ACTIONS))
+        def one_frame(namer: nn.Sequential = namer) -> nn.Module:
+            return with_head_start(namer, len(ACTIONS))
 
-    def all_frames() -> nn.Module:
-        return FrameMean(with_head_start(namer, len(ACTIONS)))
+        def all_frames(namer: nn.Sequential = namer) -> nn.Module:
+            return FrameMean(with_head_start(namer, len(ACTIONS)))
 
-    for run in runs:
         comparison.teach(
             "middle frame", one_frame, middle, 150, run, rate=2e-3
         )
@@ -428,19 +429,20 @@ def teach_flow(
 
 
 def teach_other_starts(
-    comparison: Comparison, namer: nn.Sequential, runs: Iterable[int]
+    comparison: Comparison, namers: Mapping[int, nn.Sequential]
 ) -> None:
-    """The stream of frames from scratch, that of flow from `namer`."""
-    fields = comparison.train.flow.shape[1]
+    """The stream of frames from scratch, that of flow from a namer."""
+    channels = 2 * comparison.train.flow.shape[1]
 
     def frames() -> nn.Module:
         return FrameMean(frame_net(len(ACTIONS)))
 
-    def flow() -> nn.Module:
-        start = with_head_start(namer, len(ACTIONS))
-        return temporal_network(start, 2 * fields)
+    for run, namer in namers.items():
 
-    for run in runs:
+        def flow(namer: nn.Sequential = namer) -> nn.Module:
+            start = with_head_start(namer, len(ACTIONS))
+            return temporal_network(start, channels)
+
         comparison.teach(
             "frames, from scratch", frames, centred, 250, run, rate=2e-3
         )
