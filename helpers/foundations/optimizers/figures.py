@@ -70,7 +70,7 @@ def factor_figure(
     measured: Float[Tensor, "rates 2"],
     walks: Mapping[str, Float[Tensor, "points 2"]],
 ) -> "matplotlib.figure.Figure":
-    """Above: |1 - lr λ| for the curvatures 1 and 10 as lines and what runs measured as dots. Below: walks on the bowl."""
+    """Above: the size of 1 - lr λ for the curvatures 1 and 10, lines, and as measured, dots. Below: walks on the bowl."""
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(NARROW, 6.2), dpi=100)
