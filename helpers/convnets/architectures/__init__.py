@@ -3,10 +3,7 @@
 from helpers.convnets.architectures import (  # noqa: F401
     alexnet,
     catalogue,
-    cells,
     densenet,
-    experiments,
-    figures,
     fractalnet,
     googlenet,
     highway,
