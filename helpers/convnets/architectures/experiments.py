@@ -180,8 +180,11 @@ def patches(n: int, generator: torch.Generator, *, side: int = 48) -> Patches:
 
 
 def net_behind(kernel: int, stride: int) -> nn.Sequential:
-    """A small net behind a first layer of 24 filters of this size; the stride, 2 or 4, does not change what follows."""
-    later = 1 if stride == 4 else 2  # the later layers see equal sizes
+    """A small net behind a first layer of 24 filters of this size; a third layer makes up for the stride, 2 or 4.
+
+    Of images of 48 pixels what follows sees maps of 6x6 behind a stride of 2, and of 5x5 behind one of 4.
+    """
+    later = 1 if stride == 4 else 2
     return nn.Sequential(
         nn.Conv2d(1, 24, kernel, stride, kernel // 2),
         nn.ReLU(),

@@ -12,6 +12,7 @@ from torch import Tensor
 from helpers.convnets.architectures.catalogue import Entry
 from helpers.convnets.architectures.experiments import Price
 from helpers.plotting import COLOURS, INK, curves
+from helpers.plotting.canvas import Number
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -22,7 +23,7 @@ WIDE = 6.4
 
 
 def published(
-    entries: Mapping[str, Entry], label_places: Mapping[str, tuple[float, float]]
+    entries: Mapping[str, Entry], label_places: Mapping[str, tuple[Number, Number]]
 ) -> "matplotlib.figure.Figure":
     """Published top-5 errors against multiply-adds; area is parameters, colour the year, label places are in points."""
     from matplotlib import pyplot
@@ -133,7 +134,7 @@ def ranked_prices(prices: Mapping[str, Price], marked: Sequence[str]) -> "matplo
         powers = 10.0 ** np.floor(np.log10(min(values))), 10.0 ** np.ceil(np.log10(max(values)))
         ax.set(xscale="log", xlim=powers)
         ax.set_title(title, size=10)
-        ax.xaxis.set_major_locator(LogLocator(10, numticks=5))
+        ax.xaxis.set_major_locator(LogLocator(10, numticks=4))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.tick_params(axis="y", labelsize=6.5)
         ax.grid(False)
