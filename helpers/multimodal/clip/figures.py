@@ -23,16 +23,16 @@ def two_towers(pairs: int = 4) -> "matplotlib.figure.Figure":
     ax.set(xlim=(-0.2, end + 0.2), ylim=(-pairs - 0.4, 4.2), aspect="equal")
     ax.set_axis_off()
     middle = 5 + pairs / 2
-    for x, y, text in ((0.9, -pairs / 2, "pictures"), (middle, 3.8, "sentences")):
+    for x, y, text in ((0.7, -pairs / 2, "pictures"), (middle, 3.8, "sentences")):
         ax.text(x, y, text, ha="center", va="center", color=INK)
-    towers = ((2.0, -pairs / 2 - 0.7, 1.5, 1.4, "image\nencoder"), (middle - 0.9, 1.9, 1.8, 1.2, "text\nencoder"))
+    towers = ((1.75, -pairs / 2 - 0.7, 1.8, 1.4, "image\nencoder"), (middle - 0.9, 1.9, 1.8, 1.2, "text\nencoder"))
     for x, y, width, height, text in towers:
         ax.add_patch(Rectangle((x, y), width, height, facecolor="none", edgecolor=COLOURS[0], lw=1.5))
         ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", color=INK, size=9)
     arrow = dict(arrowstyle="-|>", color=INK)
     arrows = (
-        ((1.7, -pairs / 2), (2.0, -pairs / 2)),
-        ((3.5, -pairs / 2), (3.9, -pairs / 2)),
+        ((1.45, -pairs / 2), (1.75, -pairs / 2)),
+        ((3.55, -pairs / 2), (4.0, -pairs / 2)),
         ((middle, 3.5), (middle, 3.1)),
         ((middle, 1.9), (middle, 1.15)),
     )
