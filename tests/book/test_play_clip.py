@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from helpers.data.scenes import split_combinations
-from helpers.multimodal.clip import Tokenizer, page, train_merges
+from helpers.multimodal.clip import Tokenizer, train_merges
 from helpers.multimodal.clip import experiments as ex
+from helpers.multimodal.clip import play as script
 
 FIGURE = "clip", "clip-temperature"
 SEEN, HELD = split_combinations(ex.SHAPES, held_out=0.2, seed=0)
@@ -21,8 +22,8 @@ SEEN, HELD = split_combinations(ex.SHAPES, held_out=0.2, seed=0)
 
 def stored():
     """What the script for the page holds, read without a browser."""
-    text = page.SCRIPT.read_text()
-    assert text.startswith(page.HEADER)
+    text = script.SCRIPT.read_text()
+    assert text.startswith(script.HEADER)
     return json.loads(re.search(r"DLE\.clip = (\{.*\})", text, re.DOTALL).group(1))
 
 
@@ -36,7 +37,7 @@ def test_stored_pictures_are_of_combinations_that_training_lacks():
     names = [text.split(" ", 1)[1] for text in content["sentences"]]
     assert {tuple(name.split()[::-1]) for name in names} == set(HELD) and len(names) == 10
     test = ex.captioned(1000, ex.scene_rules(1, HELD), seed=3)
-    places = page.first_of_each(ex.class_labels(test.scenes), names)
+    places = script.first_of_each(ex.class_labels(test.scenes), names)
     for place, entry in zip(places, content["pictures"], strict=True):
         assert (pixels(entry) - test.images[place]).abs().max() <= 0.5 / 255 + 1e-6
     cosines = torch.tensor([entry["cosines"] for entry in content["pictures"]])
@@ -46,17 +47,17 @@ def test_stored_pictures_are_of_combinations_that_training_lacks():
 
 
 def test_script_is_written_from_any_model(tmp_path, monkeypatch):
-    data = page.training_pairs(SEEN, n=64)
+    data = script.training_pairs(SEEN, n=64)
     tokenizer = Tokenizer(train_merges(data.captions, 300))
-    model = page.train_model(data, tokenizer, steps=12)
+    model = script.train_model(data, tokenizer, steps=12)
     test = ex.captioned(300, ex.scene_rules(1, HELD), seed=5)
     names = ["orange disk", "pink cross", "red square"]
-    monkeypatch.setattr(page, "SCRIPT", tmp_path / "answers.js")
-    page.SCRIPT.write_text(page.script(model, tokenizer, test, names))
+    monkeypatch.setattr(script, "SCRIPT", tmp_path / "answers.js")
+    script.SCRIPT.write_text(script.script(model, tokenizer, test, names))
     content = stored()
     assert content["sentences"] == ["an orange disk", "a pink cross", "a red square"]
-    images = test.images[page.first_of_each(ex.class_labels(test.scenes), names)]
-    tokens = tokenizer(content["sentences"], context=page.CONTEXT, truncate=True)
+    images = test.images[script.first_of_each(ex.class_labels(test.scenes), names)]
+    tokens = tokenizer(content["sentences"], context=script.CONTEXT, truncate=True)
     with torch.no_grad():
         x, y, scale = model(images, tokens)
     cosines = torch.tensor([entry["cosines"] for entry in content["pictures"]])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from helpers.data import batches
-from helpers.multimodal.clip import CLIP, clip_loss, contrastive_loss, gather_features, gathered_loss, limited
+from helpers.multimodal.clip import CLIP, clip_loss, contrastive_loss, gather_features, gathered_loss
 from helpers.training import distributed, fit, gradient_update, prepare, unwrap
 
 
@@ -35,7 +35,7 @@ def train(loss, steps=1, device="cpu"):
     def measure(model, batch):
         return clip_loss(model, batch, loss=loss)
 
-    update = limited(gradient_update(model, optimizer, measure), model)
+    update = gradient_update(model, optimizer, measure)
     stream = batches(
         images, tokens, batch_size=8, generator=generator, drop_last=True, rank=rank, world_size=world_size
     )

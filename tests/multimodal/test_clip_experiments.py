@@ -3,18 +3,24 @@
 import csv
 from functools import partial
 
+import matplotlib
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.utils.data import DataLoader
 
 import helpers.training
 from helpers.data.scenes import COLOURS, make_scenes, relations, split_combinations
 from helpers.multimodal import clip
 from helpers.multimodal.clip import experiments as ex
+from helpers.multimodal.clip import figures
 from helpers.training import autocast, cosine_decay, fit, gradient_update, scheduled, warmup
 from tools.notebooks import BOOK
+
+matplotlib.use("Agg")
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +195,144 @@ def test_chapter_begins_at_scale(tokenizer, folder, monkeypatch):
     assert sizes == [4096, 64, 4000] and others == [1024, 128, 2000]
     assert scenes[10**7 - 1][0].shape == (3, 64, 64) and photographs[3][0].shape == (3, 128, 128)
     assert len(photographs) == 4 and helpers.training.fit is fit
+
+
+PROMPTS = ["a {}"]
+
+
+@pytest.fixture(scope="module")
+def one() -> ex.Captioned:
+    return ex.captioned(96, ex.scene_rules(1), seed=5)
+
+
+def columns(data: ex.Captioned, tokenizer: clip.Tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
+    return data.images, tokenizer(data.captions, context=ex.CONTEXT, truncate=True)
+
+
+def test_one_recipe_lowers_the_loss_and_repeats(one, tokenizer):
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(clip.clip_small(vocab=tokenizer.vocab, context=ex.CONTEXT))
+        history = ex.learn(models[-1], columns(one, tokenizer), 24, seed=1, batch_size=32)
+    first, again = models
+    assert all(map(torch.equal, first.parameters(), again.parameters())) and not first.training
+    assert history["loss"][-4:].mean() < history["loss"][:4].mean() - 0.3
+    assert history["learning rate"][0] == 0 and history["learning rate"].argmax() == 4  # a rise of a sixth
+
+
+class Given(clip.CLIP):
+    """The features come as they are, and the scale is given by its logarithm."""
+
+    def __init__(self, logit_scale: float):
+        nn.Module.__init__(self)
+        self.logit_scale = nn.Parameter(torch.tensor(logit_scale, dtype=torch.float64))
+
+    def forward(self, images, texts):
+        return images, texts, self.logit_scale.exp()
+
+
+@pytest.mark.parametrize("loss", [ex.training_loss, ex.grouped_loss(4)])
+def test_training_begins_each_step_at_a_scale_of_100_at_most(loss):
+    """The step before went beyond; the loss is that at 100, and its gradient may bring the scale down."""
+    images, texts = (nn.functional.normalize(torch.randn(4, 5, dtype=torch.float64), dim=1) for _ in range(2))
+    model, expected = Given(7.0), clip.contrastive_loss(images, texts, torch.tensor(100.0, dtype=torch.float64))
+    value = loss(model, (images, texts))
+    value = value[0] if isinstance(value, tuple) else value
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    assert model.logit_scale.exp().item() == pytest.approx(100) and model.logit_scale.grad != 0
+
+
+def test_groups_compare_within_themselves():
+    images, texts = (nn.functional.normalize(torch.randn(8, 5, dtype=torch.float64), dim=1) for _ in range(2))
+    model = Given(3.0)
+    scale = model.logit_scale.exp()
+    whole = clip.contrastive_loss(images, texts, scale)
+    torch.testing.assert_close(ex.grouped_loss(8)(model, (images, texts)), whole)
+    halves = [clip.contrastive_loss(images[k : k + 4], texts[k : k + 4], scale) for k in (0, 4)]
+    torch.testing.assert_close(ex.grouped_loss(4)(model, (images, texts)), sum(halves) / 2)
+
+
+def test_labels_are_the_answers_of_the_supervised_loss(one):
+    labels = ex.class_labels(one.scenes)
+    logits = torch.full((len(labels), 48), -9.0)
+    logits[torch.arange(len(labels)), labels] = 9
+    assert ex.label_loss(nn.Identity(), (logits, labels)) < 1e-5
+
+
+class Seeing(clip.CLIP):
+    """A model that knows all scenes: features of pictures and sentences are one-hot classes."""
+
+    def __init__(self, data: ex.Captioned, tokenizer: clip.Tokenizer):
+        nn.Module.__init__(self)
+        self.data, self.tokenizer = data, tokenizer
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.one_hot(ex.class_labels(self.data.scenes), 48).float()[: len(images)]
+
+    def embed_texts(self, tokens: torch.Tensor) -> torch.Tensor:
+        texts = [self.tokenizer.decode(row) for row in tokens]
+        return torch.tensor([[float(name in text) for name in ex.NAMES] for text in texts])
+
+
+def test_zero_shot_score_counts_pictures_that_are_named(one):
+    tokenizer = clip.Tokenizer(clip.train_merges(one.captions, 200))
+    model = Seeing(one, tokenizer)
+    assert ex.zero_shot_score(model, tokenizer, one, PROMPTS) == 1
+    names = [["orange disk", "red star"]]
+    read = ex.reader(model, tokenizer)
+    assert read([f"a {names[0][0]}"]).argmax() == ex.NAMES.index("orange disk")
+    assert ex.share_right(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 0, 0])) == 0.5
+    assert ex.embed_all(model, one).shape == (96, 48)
+
+
+def test_narrow_models_are_scored_in_each_world(one, tokenizer):
+    little = one._replace(images=nn.functional.avg_pool2d(one.images, 2))
+    data = columns(little, tokenizer)
+    scores = ex.narrow_scores(data, tokenizer, [little, little], PROMPTS, 3, seed=0, batch_size=16)
+    assert scores.shape == (2,) and scores[0] == scores[1] and 0 <= scores[0] <= 1
+    assert ex.narrow_clip(tokenizer.vocab).embed_images(little.images[:2]).shape == (2, 64)
+
+
+def test_a_bag_of_words_cannot_tell_mirrored_sentences_apart(two, tokenizer):
+    facts = ex.two_thing_facts(two)
+    torch.manual_seed(0)
+    bag = clip.clip_small(vocab=tokenizer.vocab, context=ex.CONTEXT, text="cbow").eval()
+    reads = clip.clip_small(vocab=tokenizer.vocab, context=ex.CONTEXT).eval()
+    assert ex.from_mirrored_to_true(bag, tokenizer, facts).abs().max() < 1e-6
+    assert ex.from_mirrored_to_true(reads, tokenizer, facts).norm(dim=1).min() > 1e-3
+    assert ex.order_right(bag, tokenizer, facts._replace(images=torch.zeros(len(facts.texts), 3, 32, 32),
+                                                         mirrored=torch.zeros(len(facts.texts), 3, 32, 32))) == 0  # fmt: skip
+
+
+def test_free_features_close_a_gap_at_a_high_temperature():
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (torch.randn(20, 6, generator=generator) * 0.1 for _ in range(2))
+    images[:, 0] += 1
+    texts[:, 0] -= 1
+    images, texts = (nn.functional.normalize(x, dim=1) for x in (images, texts))
+    before = images.clone()
+    warm, cold = (ex.gap_of_free_features(images, texts, t, 300) for t in (1.0, 0.01))
+    assert len(warm) == 300 and warm[0] == cold[0] == pytest.approx(clip.modality_gap(images, texts).norm().item())
+    assert warm[-1] < min(warm[0] / 2, cold[-1]) and torch.equal(images, before)
+
+
+def test_figures_show_what_they_are_given(one):
+    (ax,) = figures.two_towers(3).axes
+    written = {text.get_text() for text in ax.texts}
+    assert {"image\nencoder", "text\nencoder", "$I_3T_3$"} <= written and "$I_4T_4$" not in written
+    points = nn.functional.normalize(torch.randn(2, 2), dim=1)
+    (ax,) = figures.pull_and_push(points, points, points, points, [(0.1, 0.1)] * 2).axes
+    assert sum(text.get_text().startswith("picture") for text in ax.texts) == 2
+    ax = figures.cosine_matrix(torch.eye(2), one.images[:2], ["red disk", "blue star"]).axes[0]
+    assert len(ax.child_axes) >= 2
+    (ax,) = figures.prompt_bars({"a {}": [0.2, 0.4], "{}!!!": [0.1, 0.1]}, ["a {}"], ["{}!!!"]).axes
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.3, 0.1])
+    panel = "batch", (16, 32), torch.rand(3, 2, 2)
+    left, right = figures.batch_panels({"a": panel, "b": panel}).axes
+    assert left.lines[0].get_ydata() == pytest.approx(panel[2][..., 0].mean(0).tolist())
+    assert len(right.lines) == 8 and (left.get_title(), right.get_title()) == ("a", "b")
+    pair = torch.randn(5, 4), torch.randn(5, 4)
+    assert len(figures.gap_scatter({"before": pair, "after": pair}).axes[1].lines) == 2
+    plt.close("all")

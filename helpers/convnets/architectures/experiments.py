@@ -1,22 +1,209 @@
-"""What the chapter measures that belongs to no family: shifted images, aliasing of a first layer, random cells,
-and drawings of blocks."""
+"""What the page on architectures runs: its data, one training and one judge for all classifiers, and what it measures."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from time import process_time
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from helpers.convnets.architectures.nasnet import Fit, SamePool, Separable
-from helpers.plotting import COLOURS, INK
+from helpers.convnets.architectures import (
+    alexnet,
+    densenet,
+    fractalnet,
+    googlenet,
+    highway,
+    inception,
+    lenet,
+    mobilenet,
+    nasnet,
+    network_in_network,
+    preactivation,
+    resnet,
+    squeezenet,
+    unravel,
+    vgg,
+    zfnet,
+)
+from helpers.convnets.architectures.cells import CellNet, Genotype
+from helpers.convnets.output_size import latency, layer_table
+from helpers.data import digits, photograph
+from helpers.data.images import ImageSet
+from helpers.training import Batch, train
 
-if TYPE_CHECKING:
-    import matplotlib.axes
+PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "china", "flower", "astronaut", "coffee", "chelsea", "coins")
 
-OPERATIONS = ("sep3", "sep5", "avg", "max", "same")
-Genotype = list[tuple[tuple[str, int], tuple[str, int]]]
+
+class Patches(NamedTuple):
+    """Patches of photographs, standardised one by one, and the index of the photograph of each."""
+
+    images: Float[Tensor, "n 1 h w"]
+    labels: Int[Tensor, " n"]
+
+    def to(self, device: torch.device | str) -> "Patches":
+        """The same on another device."""
+        return Patches(self.images.to(device), self.labels.to(device))
+
+
+Labelled = ImageSet | Patches
+
+
+def learn(
+    net: nn.Module,
+    data: Labelled,
+    steps: int,
+    *,
+    seed: int,
+    rate: float = 0.01,
+    batch_size: int = 48,
+) -> Float[np.ndarray, " t"]:
+    """Train a classifier in place by the page's one recipe, and return the loss of each step.
+
+    Adam, with a short climb of the rate and a cosine down to a twentieth. The order of the images comes from `seed`,
+    the first weights are those that `net` has. It comes back in evaluation mode, on the device of the images.
+    """
+    net.to(memory_format=torch.channels_last)
+    history = train(
+        net,
+        classification_loss,
+        (data.images, data.labels),
+        steps,
+        rate=rate,
+        batch_size=batch_size,
+        seed=seed,
+        rise=min(20, steps // 5),
+        end=0.05,
+        weight_decay=0.0,
+    )
+    return history["loss"]
+
+
+def classification_loss(net: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """The cross-entropy of the logits of a batch (images, labels)."""
+    images, labels = batch
+    return F.cross_entropy(net(images), labels)
+
+
+@torch.no_grad()
+def error(net: nn.Module, data: Labelled) -> float:
+    """The fraction of images that `net`, in evaluation mode afterwards, puts into a wrong class."""
+    net.eval()
+    found = torch.cat([net(images).argmax(1) for images in data.images.split(500)])
+    return (found != data.labels).double().mean().item()
+
+
+def error_without(net: nn.Module, names: Sequence[str], data: Labelled) -> float:
+    """The `error` of a net with these of its blocks left out."""
+    with unravel.without(net, *names):
+        return error(net, data)
+
+
+def steps_to(losses: Float[np.ndarray, " t"], level: float = 0.5, window: int = 10) -> int:
+    """The first step at which the mean of `window` losses lies below `level`; the number of losses if none does."""
+    smooth = np.convolve(losses, np.ones(window) / window, "valid")
+    return int(np.append(np.flatnonzero(smooth < level), len(losses))[0])
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's correlation of two lists without ties: 1 for the same order, -1 for the reverse."""
+    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def count(net: nn.Module) -> int:
+    """The number of parameters."""
+    return sum(p.numel() for p in net.parameters())
+
+
+def multiply_adds(net: nn.Module, shape: tuple[int, int, int]) -> int:
+    """The multiply-adds of all layers for one image of this shape (c, h, w)."""
+    return sum(row.multiply_adds for row in layer_table(net, shape))
+
+
+class Standardised(nn.Module):
+    """A net behind the standardisation of its input by the mean and the deviation of `images`."""
+
+    def __init__(self, net: nn.Module, images: Float[Tensor, "n c h w"]):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", images.mean())
+        self.register_buffer("deviation", images.std())
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        return self.net((images - self.mean) / self.deviation)
+
+
+def shifted_digits(seed: int) -> tuple[ImageSet, ImageSet]:
+    """Digits of 16 pixels on a canvas of 32, each moved by up to four pixels: three quarters to train, one to test."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = digits().split(0.75, 0.25, generator=generator)
+    for part in parts:
+        large = F.interpolate(part.images, scale_factor=2)
+        part.images.set_(shifted(F.pad(large, (8,) * 4), 4, generator))
+    return parts
+
+
+def perceptron() -> nn.Sequential:
+    """A multilayer perceptron for grey images of 32 pixels, with nearly as many parameters as LeNet."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(1024, 59), nn.ReLU(), nn.Linear(59, 10))
+
+
+def racing_alexnet(activation: type[nn.Module]) -> nn.Module:
+    """A small AlexNet with the first weights made for its activation: He's for `nn.ReLU`, Glorot's for others."""
+    net = alexnet.alexnet_small(channels=1, activation=activation)
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if activation is nn.ReLU:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return net
+
+
+def patches(n: int, generator: torch.Generator, *, side: int = 48) -> Patches:
+    """Cut `n` squares out of the `PHOTOGRAPHS`, each out of any of them, anywhere."""
+    views = [photograph(name).mean(0, keepdim=True) for name in PHOTOGRAPHS]
+    labels = torch.randint(len(views), (n,), generator=generator)
+    found = []
+    for k in labels.tolist():
+        h, w = views[k].shape[1:]
+        place = torch.rand(2, generator=generator)
+        y, x = (place * torch.tensor([h - side, w - side])).long().tolist()
+        found.append(views[k][:, y : y + side, x : x + side])
+    images = torch.stack(found)
+    images -= images.mean((2, 3), keepdim=True)
+    return Patches(images / (images.std((2, 3), keepdim=True) + 0.05), labels)
+
+
+def net_behind(kernel: int, stride: int) -> nn.Sequential:
+    """A small net behind a first layer of 24 filters of this size; a third layer makes up for the stride, 2 or 4.
+
+    Of images of 48 pixels what follows sees maps of 6x6 behind a stride of 2, and of 5x5 behind one of 4.
+    """
+    later = 1 if stride == 4 else 2
+    return nn.Sequential(
+        nn.Conv2d(1, 24, kernel, stride, kernel // 2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(24, 32, 3, later, 1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, 1, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, len(PHOTOGRAPHS)),
+    )
+
+
+@torch.no_grad()
+def weakest_filter(first_layers: nn.Module, images: Float[Tensor, "n c h w"]) -> float:
+    """The smallest deviation of a channel's responses, as a share of the median of all channels; 0 is a dead filter."""
+    spread = first_layers(images).std((0, 2, 3))
+    return (spread.min() / spread.median()).item()
 
 
 def shifted(
@@ -64,139 +251,67 @@ def aliased_share(
     return share.where(whole > 100 * rounding, 0.0)
 
 
-def random_cell(nodes: int, generator: torch.Generator) -> Genotype:
-    """Draw a cell as NASNet's search space has them.
-
-    Each of `nodes` adds two operations, each on one of the two inputs
-    (0 the cell before, 1 the one before that) or on an earlier node.
-    """
-    if nodes < 1:
-        raise ValueError(f"nodes = {nodes}: a cell has at least 1")
-
-    def draw(sources: int) -> tuple[str, int]:
-        which = torch.randint(len(OPERATIONS), (), generator=generator)
-        source = torch.randint(sources, (), generator=generator)
-        return OPERATIONS[which], int(source)
-
-    return [(draw(2 + i), draw(2 + i)) for i in range(nodes)]
+def gradients_by_layer(net: nn.Module, data: Labelled) -> list[float]:
+    """The gradient of each convolution of an untrained net, but the first and the head, on the first 64 images."""
+    images, labels = data.images[:64], data.labels[:64]
+    net = net.to(images.device).train()
+    value = classification_loss(net, (images, labels))
+    return [*unravel.gradient_norms(net, value).values()][1:-1]
 
 
-class CellOf(nn.Module):
-    """A cell with the nodes of `genotype`; the unused ones are joined."""
-
-    def __init__(self, genotype: Genotype, prev: int, inputs: int, width: int):
-        super().__init__()
-        self.genotype = genotype
-        self.fits = nn.ModuleList([Fit(inputs, width), Fit(prev, width)])
-        self.steps = nn.ModuleList(
-            nn.ModuleList(operation(kind, width) for kind, _ in node)
-            for node in genotype
-        )
-        used = {source for node in genotype for _, source in node}
-        ends = [i for i in range(2 + len(genotype)) if i not in used]
-        self.ends = [i for i in ends if i > 1]
-        self.outputs = width * len(self.ends)
-
-    def forward(
-        self,
-        x: Float[Tensor, "b c h w"],
-        prev: Float[Tensor, "b p h w"],
-    ) -> Float[Tensor, "b o h w"]:
-        made = [fit(image) for fit, image in zip(self.fits, (x, prev))]
-        for node, steps in zip(self.genotype, self.steps):
-            made.append(sum(f(made[s]) for f, (_, s) in zip(steps, node)))
-        return torch.cat([made[i] for i in self.ends], 1)
+def seconds_to_learn(net: nn.Module, data: Labelled, steps: int, seed: int) -> float:
+    """CPU seconds of a training."""
+    begun = process_time()
+    learn(net, data, steps, seed=seed)
+    return process_time() - begun
 
 
-def operation(kind: str, width: int) -> nn.Module:
-    """One of `OPERATIONS`, of NASNet's own layers."""
-    if kind not in OPERATIONS:
-        raise ValueError(f"kind = {kind!r}: one of {', '.join(OPERATIONS)}")
-    if kind == "same":
-        return nn.Identity()
-    if kind.startswith("sep"):
-        return Separable(width, width, int(kind[3:]), 1)
-    return SamePool(kind, 1)
+def times_faster(quick: nn.Module, slow: nn.Module, images: Float[Tensor, "n c h w"]) -> list[float]:
+    """Nine ratios of the latencies of two nets, measured in turns."""
+    return [latency(slow, images, 3) / latency(quick, images, 3) for _ in range(9)]
 
 
-class CellNet(nn.Module):
-    """A stem, then two stages of `depth` cells with a 2x2 pool between."""
-
-    def __init__(
-        self,
-        genotype: Genotype,
-        *,
-        depth: int,
-        width: int,
-        classes: int = 10,
-        channels: int = 3,
-    ):
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-        )
-        self.stages = nn.ModuleList()
-        before = width
-        for stage in range(2):
-            cells, prev = nn.ModuleList(), before
-            for _ in range(depth):
-                cell = CellOf(genotype, prev, before, width * 2**stage)
-                prev, before = before, cell.outputs
-                cells.append(cell)
-            self.stages.append(cells)
-        self.head = nn.Linear(before, classes)
-
-    def forward(
-        self, images: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b k"]:
-        x = self.stem(images)
-        for i, cells in enumerate(self.stages):
-            x = F.max_pool2d(x, 2) if i else x
-            prev = x
-            for cell in cells:
-                x, prev = cell(x, prev), x
-        return self.head(F.relu(x).mean((2, 3)))
+def cell_accuracy(
+    cell: Genotype, data: Labelled, test: Labelled, steps: int, *, depth: int, seed: int
+) -> float:
+    """Train a net of two stages of `depth` such cells, and return its accuracy on `test`."""
+    torch.manual_seed(seed)
+    net = CellNet(cell, depth=depth, width=8, channels=1)
+    learn(net, data, steps, seed=seed, rate=3e-3, batch_size=24)
+    return 1 - error(net, test)
 
 
-def draw_block(
-    ax: "matplotlib.axes.Axes",
-    parts: Mapping[str, tuple],
-    arrows: Sequence[tuple],
-    title: str = "",
-) -> "matplotlib.axes.Axes":
-    """Draw a block as boxes and arrows, data flowing upwards.
+def small_nets(width: int) -> dict[str, nn.Module]:
+    """Sixteen nets of lecture size for grey images of 16 pixels; residual ones begin with `width` channels."""
+    return {
+        "LeNet": lenet.lenet_small(channels=1),
+        "AlexNet": alexnet.alexnet_small(channels=1),
+        "ZFNet": zfnet.zfnet_small(channels=1),
+        "VGG": vgg.vgg_small(channels=1),
+        "Inception": inception.inception_small(channels=1),
+        "GoogLeNet": googlenet.googlenet_small(channels=1),
+        "highway": highway.highway_small(channels=1),
+        "pre-activation": preactivation.preactivation_small(channels=1, width=width),
+        "WRN": preactivation.wrn_small(channels=1),
+        "FractalNet": fractalnet.fractalnet_small(channels=1, width=8),
+        "SqueezeNet": squeezenet.squeezenet_small(channels=1),
+        "NASNet": nasnet.nasnet_small(channels=1),
+        "ResNet": resnet.resnet_small(channels=1, width=width),
+        "DenseNet": densenet.densenet_small(channels=1, depth=13, growth=8, bottleneck=0),
+        "MobileNet": mobilenet.mobilenet_small(channels=1),
+        "NIN": network_in_network.network_in_network_small(channels=1, linear_head=True),
+    }
 
-    `parts` maps a name to x, y and the text in the box; a text of one
-    character is drawn as a circle, an empty one as a dot. An arrow is a
-    pair of names, with a third number for how far it bends.
-    """
-    xs, ys = zip(*((x, y) for x, y, _ in parts.values()))
-    ax.set(xlim=(min(xs) - 0.8, max(xs) + 0.8), ylim=(min(ys) - 0.4, max(ys) + 0.4))
-    ax.set_axis_off()
-    ax.set_title(title)
-    for tail, head, *bend in arrows:
-        for name in (tail, head):
-            if name not in parts:
-                raise ValueError(f"arrow ({tail!r}, {head!r}): {name!r} is no part: {', '.join(parts)}")
-        ax.annotate(
-            "",
-            xy=parts[head][:2],
-            xytext=parts[tail][:2],
-            arrowprops=dict(
-                arrowstyle="-|>",
-                color=COLOURS[1] if bend else INK,
-                lw=1.4 if bend else 1.0,
-                shrinkA=9,
-                shrinkB=9,
-                connectionstyle=f"arc3,rad={bend[0] if bend else 0}",
-            ),
-        )
-    for x, y, text in parts.values():
-        if not text:
-            ax.plot([x], [y], "o", color=INK, markersize=4)
-            continue
-        shape = "circle,pad=0.2" if len(text) == 1 else "round,pad=0.25"
-        edge = COLOURS[1] if len(text) == 1 else COLOURS[0]
-        ax.text(x, y, text, ha="center", va="center", color=INK, size=8.5, bbox=dict(boxstyle=shape, fc="none", ec=edge))
-    return ax
+
+class Price(NamedTuple):
+    """What a net costs: parameters in thousands, multiply-adds in millions and milliseconds for one image."""
+
+    parameters: float
+    multiply_adds: float
+    milliseconds: float
+
+
+def price(net: nn.Module, images: Float[Tensor, "n c h w"]) -> Price:
+    """The three prices of a net for one of `images`; the time is that of a batch of them, divided."""
+    work = multiply_adds(net, tuple(images.shape[1:]))
+    return Price(count(net) / 1e3, work / 1e6, 1e3 * latency(net, images) / len(images))

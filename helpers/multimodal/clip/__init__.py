@@ -23,13 +23,13 @@ from helpers.multimodal.clip.loss import (
 )
 from helpers.multimodal.clip.model import (
     CLIP,
+    clamp_logit_scale,
     clip_rn50,
     clip_small,
     clip_vit_b_16,
     clip_vit_b_32,
     clip_vit_l_14,
     clip_vit_s_16,
-    limited,
 )
 from helpers.multimodal.clip.text import BagOfWords, TextTransformer
 from helpers.multimodal.clip.tokenizer import (
@@ -62,6 +62,7 @@ __all__ = [
     "VisionTransformer",
     "alignment_and_uniformity",
     "chunked_loss",
+    "clamp_logit_scale",
     "classifier",
     "clip_loss",
     "clip_rn50",
@@ -76,7 +77,6 @@ __all__ = [
     "from_transformers",
     "gather_features",
     "gathered_loss",
-    "limited",
     "linear_probe",
     "modality_gap",
     "published_tokenizer",

@@ -1,14 +1,16 @@
-"""What the chapter learns from: captioned scenes with combinations held out, facts about two things and their mirror
-images, an endless stream of scenes, and folders of photographs with captions."""
+"""What the page on CLIP runs: captioned scenes with combinations held out, facts about two things and their mirror
+images, one recipe for all its models, and what they are asked. At scale an endless stream of scenes, and folders of
+photographs with captions."""
 
 import csv
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from helpers.data.scenes import (
@@ -22,8 +24,16 @@ from helpers.data.scenes import (
     render,
     sample_scene,
 )
+from helpers.multimodal.clip.image import ModifiedResNet
+from helpers.multimodal.clip.loss import clip_loss, contrastive_loss
+from helpers.multimodal.clip.model import CLIP, clamp_logit_scale
+from helpers.multimodal.clip.text import BagOfWords
 from helpers.multimodal.clip.tokenizer import Tokenizer
+from helpers.multimodal.clip.zero_shot import classifier, modality_gap, zero_shot
+from helpers.training import Batch, History, Loss, Metrics, train
 
+CONTEXT = 17
+"""Tokens of a sentence, at most."""
 SHAPES = ("disk", "square", "triangle", "star", "ring", "cross")
 # The classes of a scene with one thing: "red disk", "red square", …
 NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
@@ -122,6 +132,146 @@ def two_thing_facts(data: Captioned) -> Facts:
         )
     images, mirrored = torch.stack(images), torch.stack(mirrored)
     return Facts(images, texts, mirrored, mirrored_texts)
+
+
+def training_loss(
+    model: CLIP, batch: Batch, *, loss: Callable[[Tensor, Tensor, Tensor], Tensor] = contrastive_loss
+) -> tuple[Float[Tensor, ""], Metrics]:
+    """`clip_loss`, with the scale set back to 100 first where the step before has brought it above."""
+    clamp_logit_scale(model)
+    return clip_loss(model, batch, loss=loss)
+
+
+def learn(
+    model: nn.Module,
+    columns: Sequence[Tensor],
+    steps: int,
+    *,
+    seed: int,
+    loss: Loss = training_loss,
+    batch_size: int = 128,
+) -> History:
+    """Train in place by the page's one recipe: AdamW with the paper's betas and weight decay, a short rise, a cosine.
+
+    The model comes back in evaluation mode and on the CPU.
+    """
+    model.to(memory_format=torch.channels_last)
+    history = train(
+        model,
+        loss,
+        columns,
+        steps,
+        rate=2e-3,
+        batch_size=batch_size,
+        seed=seed,
+        rise=min(20, steps // 6),
+        betas=(0.9, 0.98),
+        weight_decay=0.2,
+    )
+    model.cpu()
+    return history
+
+
+def label_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """The cross-entropy of a supervised classifier; a batch is (images, labels)."""
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def grouped_loss(size: int) -> Loss:
+    """CLIP's training loss within groups of `size` pairs of the batch: each is compared with `size` sentences only."""
+
+    def loss(model: CLIP, batch: Batch) -> Float[Tensor, ""]:
+        clamp_logit_scale(model)
+        images, texts, scale = model(*batch)
+        groups = zip(images.split(size), texts.split(size))
+        losses = [contrastive_loss(some, own, scale) for some, own in groups]
+        return sum(losses) / len(losses)
+
+    return loss
+
+
+def narrow_clip(vocab: int) -> CLIP:
+    """A model for pictures of 16 pixels: one narrow stage, and a bag of words."""
+    pictures = ModifiedResNet((1,), width=16, heads=4, features=64, image=16)
+    return CLIP(pictures, BagOfWords(vocab=vocab, context=CONTEXT, dim=64, features=64))
+
+
+@torch.no_grad()
+def embed_all(model: CLIP, data: Captioned) -> Float[Tensor, "n d"]:
+    """Features of all pictures."""
+    return torch.cat([model.embed_images(images) for images in data.images.split(500)])
+
+
+def reader(model: CLIP, tokenizer: Tokenizer) -> Callable[[Sequence[str]], Float[Tensor, "n d"]]:
+    """A function from sentences, their articles put right, to features."""
+
+    @torch.no_grad()
+    def read(texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        texts = [text.replace("a orange", "an orange") for text in texts]
+        return model.embed_texts(tokenizer(texts, context=CONTEXT, truncate=True))
+
+    return read
+
+
+def share_right(guess: Int64[Tensor, " n"], answer: Int64[Tensor, " n"]) -> float:
+    """The fraction of guesses that are right."""
+    return (guess == answer).double().mean().item()
+
+
+def zero_shot_score(model: CLIP, tokenizer: Tokenizer, data: Captioned, prompts: Sequence[str]) -> float:
+    """The fraction of the pictures that are named rightly among all 48 combinations."""
+    classes = classifier(reader(model, tokenizer), NAMES, prompts)
+    return share_right(zero_shot(embed_all(model, data), classes), class_labels(data.scenes))
+
+
+def narrow_scores(
+    columns: Sequence[Tensor],
+    tokenizer: Tokenizer,
+    worlds: Sequence[Captioned],
+    prompts: Sequence[str],
+    steps: int,
+    *,
+    seed: int,
+    loss: Loss = training_loss,
+    batch_size: int = 128,
+) -> Float[Tensor, " worlds"]:
+    """Train a narrow model, and return its `zero_shot_score` in each of the worlds."""
+    torch.manual_seed(seed)
+    model = narrow_clip(tokenizer.vocab)
+    learn(model, columns, steps, seed=seed, loss=loss, batch_size=batch_size)
+    return torch.tensor([zero_shot_score(model, tokenizer, world, prompts) for world in worlds])
+
+
+def from_mirrored_to_true(model: CLIP, tokenizer: Tokenizer, facts: Facts) -> Float[Tensor, "n d"]:
+    """The way in the space of features from each mirrored sentence to the true one; 0 where both are one."""
+    read = reader(model, tokenizer)
+    return read(facts.texts) - read(facts.mirrored_texts)
+
+
+@torch.no_grad()
+def order_right(model: CLIP, tokenizer: Tokenizer, facts: Facts) -> float:
+    """The fraction of pictures, mirrored ones too, that are nearer to their own sentence than to the other one."""
+    way = from_mirrored_to_true(model, tokenizer, facts)
+    leads = torch.cat(
+        [(model.embed_images(facts.images) * way).sum(1), (model.embed_images(facts.mirrored) * -way).sum(1)]
+    )
+    return (leads > 1e-6).double().mean().item()
+
+
+def gap_of_free_features(
+    images: Float[Tensor, "n d"], texts: Float[Tensor, "n d"], temperature: float, steps: int
+) -> list[float]:
+    """The modality gap before each of `steps` of Adam that move the features themselves down CLIP's loss."""
+    free = [features.clone().requires_grad_() for features in (images, texts)]
+    optimizer = torch.optim.Adam(free, 0.01, fused=True)
+    gaps, scale = [], torch.tensor(1 / temperature)
+    for _ in range(steps):
+        pair = [F.normalize(features, dim=1) for features in free]
+        gaps.append(modality_gap(*pair).norm().item())
+        optimizer.zero_grad()
+        contrastive_loss(*pair, scale).backward()
+        optimizer.step()
+    return gaps
 
 
 class SceneStream(Dataset):

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 
 from helpers.multimodal.clip.image import ModifiedResNet, VisionTransformer
 from helpers.multimodal.clip.text import BagOfWords, TextTransformer
-from helpers.training import Metrics, unwrap
-from helpers.training.loop import Batch, Update
 
 VOCAB, CONTEXT = 49_408, 77  # of the released models
 COLDEST = 100.0  # the scale is not allowed above it
@@ -57,20 +55,13 @@ class CLIP(nn.Module):
         return self.embed_images(images), self.embed_texts(tokens), scale
 
 
-def limited(update: Update, model: nn.Module) -> Update:
-    """Keep the scale from growing above 100 after each update.
+@torch.no_grad()
+def clamp_logit_scale(model: CLIP) -> None:
+    """Set a scale above 100 back to it, in place; call it before each step.
 
-    Section 2.5: beyond that, training became unstable.
+    Radford et al. 2021, section 2.5: without it training was unstable.
     """
-    parameter = unwrap(model).logit_scale
-
-    def limited_update(batch: Batch) -> Metrics:
-        metrics = update(batch)
-        with torch.no_grad():
-            parameter.clamp_(max=log(COLDEST))
-        return metrics
-
-    return limited_update
+    model.logit_scale.clamp_(max=log(COLDEST))
 
 
 def clip_vit_b_32(**options) -> CLIP:

@@ -1,6 +1,6 @@
 """What the reader warms up on the page: a trained model's cosines of ten pictures with ten sentences, as a script.
 
-`python -m helpers.multimodal.clip.page` writes `book/_static/play/clip.answers.js` anew.
+`python -m helpers.multimodal.clip.play` writes `book/_static/play/clip.answers.js` anew.
 """
 
 import base64
@@ -14,35 +14,27 @@ from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
 
-from helpers.data import batches
 from helpers.data.scenes import split_combinations
 from helpers.multimodal.clip.experiments import (
+    CONTEXT,
     NAMES,
     SHAPES,
     Captioned,
     captioned,
     class_labels,
+    learn,
     scene_rules,
 )
-from helpers.multimodal.clip.loss import clip_loss
-from helpers.multimodal.clip.model import CLIP, clip_small, limited
+from helpers.multimodal.clip.model import CLIP, clip_small
 from helpers.multimodal.clip.tokenizer import Tokenizer, train_merges
-from helpers.training import (
-    cosine_decay,
-    fit,
-    gradient_update,
-    scheduled,
-    warmup,
-)
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "book/_static/play/clip.answers.js"
 HEADER = (
-    "/* Written by `python -m helpers.multimodal.clip.page`: ten pictures of "
+    "/* Written by `python -m helpers.multimodal.clip.play`: ten pictures of "
     "combinations that the model never saw, and the\n   cosine of each with "
     "the sentences of all ten. */\n"
 )
-CONTEXT = 17
 
 
 def train_model(
@@ -51,20 +43,9 @@ def train_model(
     """One of the chapter's models, in evaluation mode."""
     torch.manual_seed(seed)
     model = clip_small(vocab=tokenizer.vocab, context=CONTEXT)
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), 2e-3, betas=(0.9, 0.98), weight_decay=0.2
-    )
-    update = limited(gradient_update(model, optimizer, clip_loss), model)
     tokens = tokenizer(data.captions, context=CONTEXT, truncate=True)
-    draw = torch.Generator().manual_seed(seed)
-    stream = batches(
-        data.images, tokens, batch_size=128, generator=draw, drop_last=True
-    )
-    first = steps // 12
-    decay = warmup(first, cosine_decay(steps - first))
-    fit(scheduled(update, optimizer, decay), stream, steps, progress=False)
-    return model.eval()
+    learn(model, (data.images, tokens), steps, seed=seed)
+    return model
 
 
 def training_pairs(
