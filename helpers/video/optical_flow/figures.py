@@ -117,7 +117,7 @@ def disparities(
     """
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(3, 1, figsize=(4.6, 7.6))
+    figure, axes = pyplot.subplots(3, 1, figsize=(4.6, 7.6), dpi=70)
     longest = known[known.isfinite()].max()
     titles = "left eye", "disparity, measured", "flow to the left, found"
     pictures = photograph.permute(1, 2, 0), known, found
