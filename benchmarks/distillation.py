@@ -11,7 +11,7 @@ from benchmarks.harness import Pair
 from helpers.convnets.output_size import Conv, Linear, Pool, as_module
 from helpers.data import digits
 from helpers.efficiency.distillation import Crowd, answers, distillation_loss, distilling, hard_loss
-from helpers.efficiency.distillation.page import WIDE
+from helpers.efficiency.distillation.experiments import WIDE
 from helpers.foundations.optimizers import Adam
 from helpers.training import gradient_update
 

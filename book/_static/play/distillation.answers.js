@@ -1,4 +1,4 @@
-/* Written by `python -m helpers.efficiency.distillation.page`: a teacher's logits on eight digits. */
+/* Written by `python -m helpers.efficiency.distillation.play`: a teacher's logits on eight digits. */
 window.DLE.distillation = { digits: [
  {"label": 0, "ink": [0, 0, 2, 11, 15, 2, 0, 0, 0, 0, 12, 6, 11, 9, 0, 0, 0, 4, 11, 0, 7, 16, 0, 0, 0, 5, 6, 0, 1, 16, 6, 0, 0, 5, 4, 0, 0, 10, 7, 0, 0, 0, 10, 0, 0, 10, 5, 0, 0, 0, 13, 2, 6, 12, 0, 0, 0, 0, 4, 16, 12, 1, 0, 0], "logits": [7.6, -4.0, -1.9, -0.7, -5.8, -0.4, -5.5, -5.8, 0.9, 2.8]},
  {"label": 1, "ink": [0, 0, 0, 0, 7, 15, 1, 0, 0, 0, 0, 0, 11, 16, 0, 0, 0, 0, 0, 0, 16, 14, 0, 0, 0, 0, 0, 10, 16, 15, 0, 0, 0, 0, 12, 16, 16, 11, 0, 0, 0, 5, 16, 6, 15, 12, 0, 0, 0, 0, 1, 0, 12, 16, 0, 0, 0, 0, 0, 0, 4, 15, 4, 0], "logits": [-11.8, 8.8, -0.9, -1.8, 4.0, -9.4, -3.3, 1.2, 2.7, -1.7]},
