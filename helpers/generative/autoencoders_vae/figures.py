@@ -47,7 +47,7 @@ def codes(
     """Codes of two numbers, each as its digit, a panel for each network; one and two deviations around 0 in `circles`."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(found), figsize=(6.4, 3.3))
+    figure, axes = pyplot.subplots(1, len(found), figsize=(6.4, 3.3), dpi=80)
     for ax, (name, code) in zip(axes, found.items(), strict=True):
         for k in range(10):  # six colours, so that two classes share one
             points = code[labels == k].cpu()
