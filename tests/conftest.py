@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"{count} tests: {reason.removeprefix('Skipped: ')}")
     if not skipped:
         terminalreporter.line("nothing: every test ran")
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """No test leaves figures open, which matplotlib counts."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="module", autouse=True)
