@@ -163,6 +163,11 @@ def test_greys_and_their_histogram():
     fair = torch.tensor([[0, 1], [1, 1], [2, 1], [3, 1]])
     found = experiments.histogram_bits(fair, torch.tensor([[2, 1]]))
     assert found == pytest.approx((2 - log2(1.001 / 1.004)) / 2)
+    copies = torch.tensor([[0, 0], [1, 1], [2, 2], [3, 3]])  # the second is known once the first is
+    alone, in_pairs = (
+        experiments.histogram_bits(copies, torch.tensor([[2, 2]]), in_pairs=pairs) for pairs in (False, True)
+    )
+    assert alone == pytest.approx(2) and in_pairs == pytest.approx((2 - log2(0.251 / 0.254)) / 2)
 
 
 def test_writers_learn_and_are_judged_in_bits():

@@ -338,11 +338,17 @@ def greys(images: Float[Tensor, "n 1 h w"]) -> Int[Tensor, "n t"]:
     return (images.flatten(1) * GREYS).long().clamp(max=GREYS - 1)
 
 
-def histogram_bits(known: Int[Tensor, "n t"], asked: Int[Tensor, "m t"]) -> float:
-    """Bits per pixel when each pixel is coded by the greys that it has in the known pictures, a thousandth added."""
-    share = F.one_hot(known, GREYS).double().mean(0)
-    share = (share + 0.001) / (share + 0.001).sum(1, keepdim=True)
-    own = share[torch.arange(asked.shape[1]), asked]
+def histogram_bits(
+    known: Int[Tensor, "n t"], asked: Int[Tensor, "m t"], *, in_pairs: bool = False
+) -> float:
+    """Bits per pixel when each pixel is coded by the greys that it has in the known pictures, a thousandth added.
+
+    With `in_pairs` they are counted apart for each grey of the pixel before; before the first stands a 0.
+    """
+    before = [F.pad(x, (1, 0))[:, :-1] if in_pairs else torch.zeros_like(x) for x in (known, asked)]
+    pairs = F.one_hot(before[0] * GREYS + known, GREYS**2).double().mean(0).unflatten(1, (GREYS, GREYS))  # t before now
+    share = (pairs + 0.001) / (pairs + 0.001).sum(2, keepdim=True)
+    own = share[torch.arange(asked.shape[1]), before[1], asked]
     return -own.log2().mean().item()
 
 
