@@ -32,7 +32,8 @@ from helpers.convnets.architectures.cells import CellNet, Genotype
 from helpers.convnets.output_size import latency, layer_table
 from helpers.data import digits, photograph
 from helpers.data.images import ImageSet
-from helpers.training import Batch, train
+from helpers.training import train
+from helpers.training.classification import accuracy, classification_loss
 
 PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "china", "flower", "astronaut", "coffee", "chelsea", "coins")
 
@@ -81,18 +82,9 @@ def learn(
     return history["loss"]
 
 
-def classification_loss(net: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-    """The cross-entropy of the logits of a batch (images, labels)."""
-    images, labels = batch
-    return F.cross_entropy(net(images), labels)
-
-
-@torch.no_grad()
 def error(net: nn.Module, data: Labelled) -> float:
-    """The fraction of images that `net`, in evaluation mode afterwards, puts into a wrong class."""
-    net.eval()
-    found = torch.cat([net(images).argmax(1) for images in data.images.split(500)])
-    return (found != data.labels).double().mean().item()
+    """The fraction of images that `net` puts into a wrong class."""
+    return 1 - accuracy(net, data.images, data.labels)
 
 
 def error_without(net: nn.Module, names: Sequence[str], data: Labelled) -> float:
@@ -255,7 +247,7 @@ def gradients_by_layer(net: nn.Module, data: Labelled) -> list[float]:
     """The gradient of each convolution of an untrained net, but the first and the head, on the first 64 images."""
     images, labels = data.images[:64], data.labels[:64]
     net = net.to(images.device).train()
-    value = classification_loss(net, (images, labels))
+    value, _ = classification_loss(net, (images, labels))
     return [*unravel.gradient_norms(net, value).values()][1:-1]
 
 
