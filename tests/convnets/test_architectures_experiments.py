@@ -257,6 +257,20 @@ def test_faster_nets_have_ratios_above_one():
     assert experiments.seconds_to_learn(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), stripes(), 5, seed=0) > 0
 
 
+def test_work_left_out_is_that_of_the_dropped_blocks():
+    sizes = dict(depth=14, width=4, classes=3, channels=1)
+    images = torch.rand(2, 1, 8, 8)
+    assert experiments.work_left_out(resnet.resnet_small(**sizes), images, 3, seed=0) == 0
+    net = resnet.resnet_small(survival=0.0, **sizes)  # six blocks, which survive with 5/6 … 0
+    first, last = (getattr(net, f"layer{i}") for i in (1, 3))
+    for block in (*first, *net.layer2, *last):
+        block.survival = 1.0
+    last[-1].survival = 0.0
+    inside = experiments.multiply_adds_of(lambda: last[-1].branch(torch.rand(2, 16, 2, 2)))
+    whole = experiments.multiply_adds_of(lambda: net.eval()(images))
+    assert experiments.work_left_out(net, images, 3, seed=0) == pytest.approx(inside / whole)
+
+
 def test_figures_show_what_they_are_given():
     known = {name: catalogue.CATALOGUE[name] for name in ("vgg16", "resnet34")}
     ax = figures.published(known, {name: (0.0, 0.0) for name in known}).axes[0]

@@ -30,6 +30,7 @@ from helpers.convnets.architectures import (
 )
 from helpers.convnets.architectures.cells import CellNet, Genotype
 from helpers.convnets.output_size import latency, layer_table
+from helpers.convnets.output_size import multiply_adds as multiply_adds_of
 from helpers.data import digits, photograph
 from helpers.data.images import ImageSet
 from helpers.training import train
@@ -256,6 +257,15 @@ def seconds_to_learn(net: nn.Module, data: Labelled, steps: int, seed: int) -> f
     begun = process_time()
     learn(net, data, steps, seed=seed)
     return process_time() - begun
+
+
+def work_left_out(net: nn.Module, images: Float[Tensor, "n c h w"], draws: int, seed: int) -> float:
+    """The share of the whole net's multiply-adds that passes in training mode, with blocks drawn anew, leave out."""
+    torch.manual_seed(seed)
+    net.train()
+    drawn = [multiply_adds_of(lambda: net(images)) for _ in range(draws)]
+    net.eval()
+    return 1 - sum(drawn) / draws / multiply_adds_of(lambda: net(images))
 
 
 def times_faster(quick: nn.Module, slow: nn.Module, images: Float[Tensor, "n c h w"]) -> list[float]:
