@@ -46,7 +46,14 @@ from helpers.video.optical_flow.experiments import (
     teach_other_starts,
     true_flow,
 )
-from helpers.video.optical_flow.figures import bars, by_light, disparities, flows_side_by_side, same_middle, two_lights
+from helpers.video.optical_flow.figures import (
+    bars,
+    disparities,
+    flows_side_by_side,
+    right_bars,
+    same_middle,
+    two_lights,
+)
 from helpers.video.optical_flow.frames import FrameMean, frame_net, with_head_start
 from tools.notebooks import BOOK
 
@@ -376,5 +383,5 @@ def test_figures(clips):
     assert bar.get_ylabel() == "pixels" and bar.get_ylim() == (0, 3)  # the scale of both maps
     two_lights(clips, clips, 0)
     right = {(name, light): [0.2, 0.4] for name in "ab" for light in ("even", "dim")}
-    assert [one.get_width() for one in by_light(right, 0.1).axes[0].patches] == pytest.approx([0.3] * 4)
+    assert [one.get_width() for one in right_bars(right, 0.1).patches] == pytest.approx([0.3] * 4)
     plt.close("all")

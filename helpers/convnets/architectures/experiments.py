@@ -29,8 +29,7 @@ from helpers.convnets.architectures import (
     zfnet,
 )
 from helpers.convnets.architectures.cells import CellNet, Genotype
-from helpers.convnets.output_size import latency, layer_table
-from helpers.convnets.output_size import multiply_adds as multiply_adds_of
+from helpers.convnets.output_size import latency, multiply_adds
 from helpers.data import digits, photograph
 from helpers.data.images import ImageSet
 from helpers.training import train
@@ -109,11 +108,6 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
 def count(net: nn.Module) -> int:
     """The number of parameters."""
     return sum(p.numel() for p in net.parameters())
-
-
-def multiply_adds(net: nn.Module, shape: tuple[int, int, int]) -> int:
-    """The multiply-adds of all layers for one image of this shape (c, h, w)."""
-    return sum(row.multiply_adds for row in layer_table(net, shape))
 
 
 class Standardised(nn.Module):
@@ -263,9 +257,9 @@ def work_left_out(net: nn.Module, images: Float[Tensor, "n c h w"], draws: int, 
     """The share of the whole net's multiply-adds that passes in training mode, with blocks drawn anew, leave out."""
     torch.manual_seed(seed)
     net.train()
-    drawn = [multiply_adds_of(lambda: net(images)) for _ in range(draws)]
+    drawn = [multiply_adds(lambda: net(images)) for _ in range(draws)]
     net.eval()
-    return 1 - sum(drawn) / draws / multiply_adds_of(lambda: net(images))
+    return 1 - sum(drawn) / draws / multiply_adds(lambda: net(images))
 
 
 def times_faster(quick: nn.Module, slow: nn.Module, images: Float[Tensor, "n c h w"]) -> list[float]:
@@ -315,5 +309,5 @@ class Price(NamedTuple):
 
 def price(net: nn.Module, images: Float[Tensor, "n c h w"]) -> Price:
     """The three prices of a net for one of `images`; the time is that of a batch of them, divided."""
-    work = multiply_adds(net, tuple(images.shape[1:]))
+    work = multiply_adds(lambda: net(images[:1]))
     return Price(count(net) / 1e3, work / 1e6, 1e3 * latency(net, images) / len(images))
