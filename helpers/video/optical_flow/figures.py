@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from helpers.plotting import COLOURS, INK, grouped_bars, image_grid
+from helpers.plotting.diagrams import arrow, box, diagram, write
 from helpers.video.optical_flow.clips import KINDS
 from helpers.video.optical_flow.experiments import Clips, Comparison
 from helpers.video.optical_flow.flow import flow_to_rgb
@@ -102,6 +103,35 @@ def flows_side_by_side(
         columns=len(flows) + 1,
         labels=["first frame", *flows, *blank],
     )
+
+
+def two_streams(
+    video: Float[Tensor, "f 3 h w"], flow: Float[Tensor, "l 2 h w"]
+) -> "matplotlib.axes.Axes":
+    """A clip, its frames on the way through one network and its flow through another, fused late."""
+    from matplotlib.patches import Rectangle
+
+    ax = diagram(12.0, 5.6, scale=0.45)
+    rows = (
+        (4.1, video, "one frame at a time", "spatial stream", COLOURS[0]),
+        (1.3, flow_to_rgb(flow, longest=3.0), "all fields, stacked", "temporal stream", COLOURS[1]),
+    )
+    for y, pictures, words, name, colour in rows:
+        for k, picture in enumerate(pictures[:: max(1, len(pictures) // 4)][:4]):
+            left, low = 0.3 + 0.35 * k, y - 0.95 + 0.15 * k
+            extent = (left, left + 1.6, low, low + 1.6)
+            ax.imshow(picture.permute(1, 2, 0).cpu(), extent=extent, aspect="auto", zorder=k)
+            ax.add_patch(Rectangle((left, low), 1.6, 1.6, fill=False, ec=INK, lw=0.6, zorder=k))
+        write(ax, (1.6, y - 1.2), words, size=9)
+        arrow(ax, [(3.15, y), (3.8, y)], colour=colour)
+        box(ax, (5.3, y), f"{name}\nconvolutions", width=3.0, height=1.3, colour=colour)
+        arrow(ax, [(6.8, y), (7.1, y)], colour=colour)
+        write(ax, (7.85, y), "scores", colour=colour)
+        arrow(ax, [(8.55, y), (9.2, y), (9.2, 2.7), (9.6, 2.7)], colour=colour)
+    box(ax, (10.5, 2.7), "average\nor SVM", width=1.7, height=1.2)
+    write(ax, (10.5, 1.75), "action", size=9)
+    ax.set(xlim=(0, 12.0), ylim=(0, 5.6))
+    return ax
 
 
 def disparities(
