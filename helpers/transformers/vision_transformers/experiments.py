@@ -114,8 +114,8 @@ def cosines(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
 
 
 class Likeness(NamedTuple):
-    """Mean cosine of positions of a grid: neighbours, more than four steps apart, four steps along one row or column, and
-    two rows and two columns apart, which are as many steps."""
+    """Mean cosine of positions of a grid: neighbours, more than four steps apart, five steps along a row or a column, and
+    three steps along one with four along the other, which is as far."""
 
     neighbours: float
     far: float
@@ -127,8 +127,7 @@ def likeness(found: Float[Tensor, "n n"], side: int) -> Likeness:
     """What the cosines of the positions of a grid of `side` by `side` say of rows and columns."""
     away = grid_offsets(side)
     steps, least = away.sum(2), away.min(2).values
-    four = steps == 4
-    chosen = (steps == 1, steps > 4, four & (least == 0), four & (least == 2))
+    chosen = (steps == 1, steps > 4, (steps == 5) & (least == 0), (steps == 7) & (least == 3))
     return Likeness(*(found[which].mean().item() for which in chosen))
 
 
