@@ -67,6 +67,21 @@ def of_seeds(won: Any, of: str = "seeds") -> Figure:
     return Figure(f"{int(truths.sum())} of {len(truths)} {of}", len(truths) if of == "seeds" else 0)
 
 
+def beats(ours: Any, others: Any = 0.0) -> bool:
+    """Whether `ours` lies above `others`, seed by seed, by more than twice the standard error of the mean difference.
+
+    `ours` holds one number a seed: [n], n at least 2; `others` as many, or one for all. Raises `ValueError` for other
+    shapes and for values that are not finite.
+    """
+    ours, others = _numbers(ours), np.asarray(others.detach().cpu() if hasattr(others, "detach") else others, float)
+    if others.shape not in ((), ours.shape):
+        raise ValueError(
+            f"beats compares seed by seed: one number, or {len(ours)} of them; it got the shape {list(others.shape)}"
+        )
+    lead = _numbers(ours - others)
+    return bool(lead.mean() > 2 * lead.std(ddof=1) / len(lead) ** 0.5)
+
+
 def timed(values: Any, of: str = "runs") -> Figure:
     """Mean and range of what a clock said, as `6.3 (5.1 to 7.2, 7 runs, timed)`: the comparison of outputs skips its numbers."""
     return Figure(f"{over_seeds(values, of)[:-1]}, timed)")

@@ -6,6 +6,7 @@ from textwrap import dedent
 from typing import Any
 
 from helpers import ledger, plotting
+from helpers.ledger import beats as beats
 from helpers.ledger import claim as claim
 from helpers.ledger import figure as figure
 from helpers.ledger import of_seeds as of_seeds

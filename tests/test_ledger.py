@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers import ledger
-from helpers.ledger import CLAIM_MIME, VERDICTS, ClaimError, claim, of_seeds, over_seeds, timed
+from helpers.ledger import CLAIM_MIME, VERDICTS, ClaimError, beats, claim, of_seeds, over_seeds, timed
 
 WHY = {"holds": ""} | dict.fromkeys(["wrong as stated", *VERDICTS["measured"][1:]], "Ten updates are too few.")
 
@@ -69,6 +69,21 @@ def test_figures_over_seeds_refuse(values, message):
     for function in (over_seeds, timed):
         with pytest.raises(ValueError, match=message):
             function(values)
+
+
+def test_a_lead_must_exceed_twice_the_standard_error_of_its_mean():
+    """Of the leads 1, 2, 3 the mean is 2 and its standard error 1/√3: they beat 0.8 (1.2 above) and not 0.9 (1.1)."""
+    assert beats([1, 2, 3], 0.8) and not beats(torch.tensor([1.0, 2.0, 3.0]), 0.9)
+    assert beats(np.array([5.0, 1.0, 3.0]), torch.tensor([4.0, 0.1, 1.9]))  # seed by seed, for all its range
+    assert not beats([4.0, 0.1, 1.9], [5.0, 1.0, 3.0]) and not beats([1.0, 1.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize("others", [[1.0, 2.0], [[1.0], [2.0], [3.0]], [float("nan")] * 3])
+def test_a_lead_wants_one_number_a_seed(others):
+    with pytest.raises(ValueError, match="3 of them|is no number"):
+        beats([1.0, 2.0, 3.0], others)
+    with pytest.raises(ValueError, match="at least two"):
+        beats([1.0])
 
 
 def test_of_seeds_wants_truth_values():

@@ -6,7 +6,7 @@ are set there, as in `curves(x, y).set(xlabel="step", yscale="log")`. Tensors ma
 
 from helpers.plotting.animation import Animation, animate
 from helpers.plotting.charts import contours, curves, heat_map, paths, vector_field
-from helpers.plotting.dots import dots
+from helpers.plotting.dots import dots, grouped_bars
 from helpers.plotting.images import boxes, flow_colours, image_grid, masks
 from helpers.plotting.style import COLOURS, INK, use_style
 
@@ -20,6 +20,7 @@ __all__ = [
     "curves",
     "dots",
     "flow_colours",
+    "grouped_bars",
     "heat_map",
     "image_grid",
     "masks",

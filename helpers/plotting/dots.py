@@ -1,4 +1,4 @@
-"""Rows of dots: every seed of every method, with no average in the way."""
+"""Every seed of every method: rows of dots, with no average in the way, and bars of the mean with a dot for each seed."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from helpers.plotting.canvas import Number, axes
-from helpers.plotting.style import COLOURS
+from helpers.plotting.style import COLOURS, INK
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -35,4 +35,35 @@ def dots(
         ax.plot(x, y, "o", color=COLOURS[row % len(COLOURS)], markersize=6, alpha=0.85)
     ax.set_yticks(range(len(values)), list(values))
     ax.set_ylim(len(values) - 0.5, -0.5)
+    return ax
+
+
+def grouped_bars(
+    values: Mapping[tuple[str, str], Sequence[Number] | Shaped[Tensor, "seeds"]],
+    *,
+    ax: "matplotlib.axes.Axes | None" = None,
+) -> "matplotlib.axes.Axes":
+    """Draw lying bars for pairs (name, group): the mean over seeds, and a dot for each seed where there are more than one.
+
+    A row for each name, the first on top; in it a bar for each group, in the colour that the legend above gives it.
+    Raises `ValueError` for no values.
+    """
+    if not values:
+        raise ValueError("grouped_bars wants values: a list of numbers for each pair (name, group)")
+    names, groups = (list(dict.fromkeys(pair[i] for pair in values)) for i in (0, 1))
+    width = 0.8 / len(groups)
+    ax = axes(ax, height=0.8 + width * len(groups) * 0.5 * len(names))
+    for j, group in enumerate(groups):
+        for (name, other), seeds in values.items():
+            if other != group:
+                continue
+            runs = np.asarray(torch.as_tensor(seeds, dtype=torch.float64).cpu())
+            y = names.index(name) + width * (j - (len(groups) - 1) / 2)
+            label = group if name == names[0] else None
+            ax.barh(y, runs.mean(), 0.92 * width, color=COLOURS[j % len(COLOURS)], label=label)
+            if len(runs) > 1:
+                ax.plot(runs, [y] * len(runs), ".", color=INK, ms=4)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.4, 1))
     return ax

@@ -12,9 +12,9 @@ from tools.notebooks import BOOK, ROOT, SETUP, chapters, normalise, parameters
 
 PATHS = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|usr|work|content|Users|var)/\w|[A-Z]:\\\\Users|ipykernel_\d+")
 MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES, MAXIMUM_RUN = 30, 79, 1_000_000, 3
-# Of one CPU thread; of memory. The seconds stored today were taken beside other programs, which more than doubles them: measured
-# on a quiet machine they are to be 150 and 100, and these limits go down to that.
-MAXIMUM_SECONDS, MEAN_SECONDS, MAXIMUM_MEGABYTES = 450, 300, 2_000
+# Of one CPU thread; of memory. The budget is 150 seconds a page and 100 on average on the machine where it was set; the one that
+# stored these figures takes 2.45 times as long for the same work.
+MAXIMUM_SECONDS, MEAN_SECONDS, MAXIMUM_MEGABYTES = 370, 245, 2_000
 MEASURED = {"cpu_seconds", "peak_megabytes", "bytes_downloaded", "torch", "date"}
 
 

@@ -247,7 +247,7 @@ def test_small_nets_have_their_prices():
     parameters, work, milliseconds = experiments.price(nets["LeNet"], images)
     assert parameters == experiments.count(nets["LeNet"]) / 1e3 and work > 0 and milliseconds > 0
     layer = nn.Conv2d(1, 5, 3, padding=1)
-    assert experiments.multiply_adds(layer, (1, 4, 4)) == 4 * 4 * 5 * 9
+    assert experiments.price(layer, torch.rand(2, 1, 4, 4))[1] == pytest.approx(4 * 4 * 5 * 9 / 1e6)
 
 
 def test_faster_nets_have_ratios_above_one():
@@ -255,6 +255,20 @@ def test_faster_nets_have_ratios_above_one():
     slow = nn.Sequential(*[nn.Conv2d(16, 16, 3, padding=1) for _ in range(12)])
     assert np.median(experiments.times_faster(nn.Identity(), slow, images)) > 2
     assert experiments.seconds_to_learn(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), stripes(), 5, seed=0) > 0
+
+
+def test_work_left_out_is_that_of_the_dropped_blocks():
+    sizes = dict(depth=14, width=4, classes=3, channels=1)
+    images = torch.rand(2, 1, 8, 8)
+    assert experiments.work_left_out(resnet.resnet_small(**sizes), images, 3, seed=0) == 0
+    net = resnet.resnet_small(survival=0.0, **sizes)  # six blocks, which survive with 5/6 … 0
+    first, last = (getattr(net, f"layer{i}") for i in (1, 3))
+    for block in (*first, *net.layer2, *last):
+        block.survival = 1.0
+    last[-1].survival = 0.0
+    inside = experiments.multiply_adds(lambda: last[-1].branch(torch.rand(2, 16, 2, 2)))
+    whole = experiments.multiply_adds(lambda: net.eval()(images))
+    assert experiments.work_left_out(net, images, 3, seed=0) == pytest.approx(inside / whole)
 
 
 def test_figures_show_what_they_are_given():

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from helpers.convnets.output_size import experiments, figures
 from helpers.data import ImageSet
+from helpers.training.classification import classification_loss
 
 matplotlib.use("Agg")
 
@@ -31,13 +32,13 @@ def net() -> nn.Sequential:
 
 def learned(data: ImageSet, seed: int, steps: int = 60) -> nn.Module:
     columns = data.images, data.labels
-    return experiments.trained(net, columns, experiments.classification_loss, steps, rate=2e-2, seed=seed)
+    return experiments.trained(net, columns, classification_loss, steps, rate=2e-2, seed=seed)
 
 
 def test_one_recipe_learns_and_repeats():
     data = stripes()
     first, again, other = (learned(data, seed) for seed in (0, 0, 1))
-    assert experiments.accuracy(first, data) > 95 and not first.training
+    assert experiments.percentage(first, data) > 95 and not first.training
     assert all(map(torch.equal, first.parameters(), again.parameters()))
     assert not torch.equal(first[0].weight, other[0].weight)
 
@@ -47,7 +48,7 @@ def test_accuracy_is_a_percentage():
     always = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
     nn.init.zeros_(always[1].weight)
     always[1].bias.data = torch.tensor([1.0, 0.0])
-    assert experiments.accuracy(always, data) == 50
+    assert experiments.percentage(always, data) == 50
     shares = experiments.probabilities(always, data)
     torch.testing.assert_close(shares, torch.tensor([1.0, 0.0]).softmax(0).expand(4, 2))
 

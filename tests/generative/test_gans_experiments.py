@@ -171,12 +171,6 @@ def test_where_attributes_add_up_three_kinds_give_the_fourth(monkeypatch):
     assert experiments.classify(ByHalves(), found.images)[3::4].tolist() == [0, 1, 2, 3]
 
 
-def test_a_lead_in_every_seed_or_beyond_its_spread():
-    assert experiments.ahead(torch.tensor([0.1, 2.0, 0.2]))
-    assert experiments.ahead(torch.tensor([1.0, 1.1, 1.2, 0.9, -0.0]) + 0.5)
-    assert not experiments.ahead(torch.tensor([0.1, -0.1, 0.2]))
-
-
 def test_figures_show_what_they_are_given():
     game = short(views=2)
     assert "frames=3" in repr(figures.games(RING, {"one": game.views, "two": game.views}))

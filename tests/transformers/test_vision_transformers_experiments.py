@@ -70,6 +70,8 @@ def test_likeness_of_a_grid_finds_rows_and_columns():
     torch.testing.assert_close(torch.tensor(found[2:]), torch.tensor([0.5, 0.0]))
     assert found.neighbours == pytest.approx(0.5) and 0 < found.far < 0.3
     away = experiments.grid_offsets(8)
+    by_distance = experiments.likeness((-away.double().norm(dim=2)).exp(), 8)  # knows nothing of rows
+    assert by_distance.on_line == pytest.approx(by_distance.off_line)
     assert away[0, 63].tolist() == [7, 7] and away[9, 2].tolist() == [1, 1]
 
 
@@ -163,6 +165,11 @@ def test_greys_and_their_histogram():
     fair = torch.tensor([[0, 1], [1, 1], [2, 1], [3, 1]])
     found = experiments.histogram_bits(fair, torch.tensor([[2, 1]]))
     assert found == pytest.approx((2 - log2(1.001 / 1.004)) / 2)
+    copies = torch.tensor([[0, 0], [1, 1], [2, 2], [3, 3]])  # the second is known once the first is
+    alone, in_pairs = (
+        experiments.histogram_bits(copies, torch.tensor([[2, 2]]), in_pairs=pairs) for pairs in (False, True)
+    )
+    assert alone == pytest.approx(2) and in_pairs == pytest.approx((2 - log2(0.251 / 0.254)) / 2)
 
 
 def test_writers_learn_and_are_judged_in_bits():

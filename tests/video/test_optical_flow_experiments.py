@@ -46,7 +46,15 @@ from helpers.video.optical_flow.experiments import (
     teach_other_starts,
     true_flow,
 )
-from helpers.video.optical_flow.figures import bars, by_light, disparities, flows_side_by_side, same_middle, two_lights
+from helpers.video.optical_flow.figures import (
+    bars,
+    disparities,
+    flows_side_by_side,
+    right_bars,
+    same_middle,
+    two_lights,
+    two_streams,
+)
 from helpers.video.optical_flow.frames import FrameMean, frame_net, with_head_start
 from tools.notebooks import BOOK
 
@@ -272,7 +280,7 @@ def test_comparison(clips, unchecked):
     rows = comparison.table(["a", "b"])
     for i, kind in enumerate((*of.KINDS, "all"), 1):
         assert rows[0][i] == over_seeds(comparison.right("a", kind)) and rows[1][i] == comparison.right("b", kind)[0]
-    (ax,) = bars(comparison, ["a", "b"], 0.1).axes
+    ax = bars(comparison, ["a", "b"], 0.1)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and len(ax.patches) == 6
     plt.close("all")
 
@@ -282,7 +290,7 @@ def test_bars_are_means_and_dots_are_runs(clips, unchecked):
     comparison = Comparison(clips, clips)
     for run in (0, 1):
         comparison.scores["a", run] = torch.eye(14)[(clips.labels + run) % 14]
-    (ax,) = bars(comparison, ["a"], 0.1).axes
+    ax = bars(comparison, ["a"], 0.1)
     assert [bar.get_width() for bar in ax.patches] == [0.5] * 3
     assert [list(line.get_xdata()) for line in ax.lines[:3]] == [[1.0, 0.0]] * 3
     plt.close("all")
@@ -375,6 +383,8 @@ def test_figures(clips):
     *_, bar = figure.axes
     assert bar.get_ylabel() == "pixels" and bar.get_ylim() == (0, 3)  # the scale of both maps
     two_lights(clips, clips, 0)
+    drawn = {text.get_text() for text in two_streams(clips.videos[0], clips.flow[0]).texts}
+    assert {"spatial stream\nconvolutions", "temporal stream\nconvolutions", "average\nor SVM"} <= drawn
     right = {(name, light): [0.2, 0.4] for name in "ab" for light in ("even", "dim")}
-    assert [one.get_width() for one in by_light(right, 0.1).axes[0].patches] == pytest.approx([0.3] * 4)
+    assert [one.get_width() for one in right_bars(right, 0.1).patches] == pytest.approx([0.3] * 4)
     plt.close("all")

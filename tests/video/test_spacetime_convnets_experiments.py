@@ -100,8 +100,6 @@ def test_figures():
         "+ 128",
         "+ 256",
     ]  # twice the fast one's
-    bars = figures.by_length({("a", "lasting"): torch.tensor([0.2, 0.4]), ("a", "brief"): torch.tensor([0.5])})
-    assert [bar.get_width() for bar in bars.axes[0].patches] == pytest.approx([0.3, 0.5])
     bank = torch.rand(9, 3, 3, 3, 3)
     figures.filters(bank, bank.flip(2))
     twins = make_trips(4, 16, seed=0, lengths=["brief"], twins=True)

@@ -29,10 +29,11 @@ from helpers.convnets.architectures import (
     zfnet,
 )
 from helpers.convnets.architectures.cells import CellNet, Genotype
-from helpers.convnets.output_size import latency, layer_table
+from helpers.convnets.output_size import latency, multiply_adds
 from helpers.data import digits, photograph
 from helpers.data.images import ImageSet
-from helpers.training import Batch, train
+from helpers.training import train
+from helpers.training.classification import accuracy, classification_loss
 
 PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "china", "flower", "astronaut", "coffee", "chelsea", "coins")
 
@@ -81,18 +82,9 @@ def learn(
     return history["loss"]
 
 
-def classification_loss(net: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-    """The cross-entropy of the logits of a batch (images, labels)."""
-    images, labels = batch
-    return F.cross_entropy(net(images), labels)
-
-
-@torch.no_grad()
 def error(net: nn.Module, data: Labelled) -> float:
-    """The fraction of images that `net`, in evaluation mode afterwards, puts into a wrong class."""
-    net.eval()
-    found = torch.cat([net(images).argmax(1) for images in data.images.split(500)])
-    return (found != data.labels).double().mean().item()
+    """The fraction of images that `net` puts into a wrong class."""
+    return 1 - accuracy(net, data.images, data.labels)
 
 
 def error_without(net: nn.Module, names: Sequence[str], data: Labelled) -> float:
@@ -116,11 +108,6 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
 def count(net: nn.Module) -> int:
     """The number of parameters."""
     return sum(p.numel() for p in net.parameters())
-
-
-def multiply_adds(net: nn.Module, shape: tuple[int, int, int]) -> int:
-    """The multiply-adds of all layers for one image of this shape (c, h, w)."""
-    return sum(row.multiply_adds for row in layer_table(net, shape))
 
 
 class Standardised(nn.Module):
@@ -255,7 +242,7 @@ def gradients_by_layer(net: nn.Module, data: Labelled) -> list[float]:
     """The gradient of each convolution of an untrained net, but the first and the head, on the first 64 images."""
     images, labels = data.images[:64], data.labels[:64]
     net = net.to(images.device).train()
-    value = classification_loss(net, (images, labels))
+    value, _ = classification_loss(net, (images, labels))
     return [*unravel.gradient_norms(net, value).values()][1:-1]
 
 
@@ -264,6 +251,15 @@ def seconds_to_learn(net: nn.Module, data: Labelled, steps: int, seed: int) -> f
     begun = process_time()
     learn(net, data, steps, seed=seed)
     return process_time() - begun
+
+
+def work_left_out(net: nn.Module, images: Float[Tensor, "n c h w"], draws: int, seed: int) -> float:
+    """The share of the whole net's multiply-adds that passes in training mode, with blocks drawn anew, leave out."""
+    torch.manual_seed(seed)
+    net.train()
+    drawn = [multiply_adds(lambda: net(images)) for _ in range(draws)]
+    net.eval()
+    return 1 - sum(drawn) / draws / multiply_adds(lambda: net(images))
 
 
 def times_faster(quick: nn.Module, slow: nn.Module, images: Float[Tensor, "n c h w"]) -> list[float]:
@@ -313,5 +309,5 @@ class Price(NamedTuple):
 
 def price(net: nn.Module, images: Float[Tensor, "n c h w"]) -> Price:
     """The three prices of a net for one of `images`; the time is that of a batch of them, divided."""
-    work = multiply_adds(net, tuple(images.shape[1:]))
+    work = multiply_adds(lambda: net(images[:1]))
     return Price(count(net) / 1e3, work / 1e6, 1e3 * latency(net, images) / len(images))

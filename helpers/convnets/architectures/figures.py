@@ -177,7 +177,7 @@ def one_by_ones() -> "matplotlib.figure.Figure":
 
 
 def four_blocks() -> "matplotlib.figure.Figure":
-    """A plain, a highway, a residual and a pre-activation block."""
+    """A plain, a highway, a residual and a pre-activation block; T and 1 - T weigh what a highway adds."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 4, figsize=(WIDE, 3))
@@ -188,10 +188,12 @@ def four_blocks() -> "matplotlib.figure.Figure":
         "in": (0, 0, ""),
         "H": (-0.55, 1.2, "H(x)"),
         "T": (0.55, 1.2, "T(x)"),
-        "times": (0, 2.4, "·"),
+        "times": (-0.55, 2.5, "·"),
+        "kept": (0.75, 2.5, "(1 − T) x"),
         "+": (0, 3.8, "+"),
     }
-    arrows = [("in", "H"), ("in", "T"), ("H", "times"), ("T", "times"), ("times", "+"), ("in", "+", -0.75)]
+    arrows = [("in", "H"), ("in", "T"), ("H", "times"), ("T", "times"), ("T", "kept"), ("times", "+"), ("kept", "+")]
+    arrows += [("in", "kept", 0.6)]
     draw_block(axes[1], gate, arrows, "highway")
     arrows = [*chain, ("b", "+"), ("in", "+", -0.75), ("+", "relu")]
     draw_block(axes[2], body | {"+": (0, 3, "+"), "relu": (0, 3.8, "relu")}, arrows, "residual")

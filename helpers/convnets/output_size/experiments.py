@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from helpers.convnets.output_size.layers import CoordConv
 from helpers.data import ImageSet, once
-from helpers.training import Batch, Loss, evaluate, tally, train
+from helpers.training import Batch, Loss, train
+from helpers.training.classification import accuracy
 
 Shrink = Callable[[int], list[nn.Module]]
 
@@ -25,17 +26,9 @@ def trained(
     return model
 
 
-def classification_loss(model: nn.Module, batch: Batch) -> tuple[Float[Tensor, ""], dict]:
-    """The cross-entropy of a batch (images, labels), and how many are right."""
-    images, labels = batch
-    scores = model(images)
-    return F.cross_entropy(scores, labels), {"accuracy": tally(scores.argmax(1) == labels)}
-
-
-def accuracy(model: nn.Module, data: ImageSet) -> float:
+def percentage(model: nn.Module, data: ImageSet) -> float:
     """The percentage of images that a network classifies rightly."""
-    batches = once(data.images, data.labels, batch_size=1000)
-    return 100 * evaluate(model, classification_loss, batches)["accuracy"]
+    return 100 * accuracy(model, data.images, data.labels)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from helpers.convnets.output_size import Conv, Linear, Pool, as_module
 from helpers.convnets.output_size.accounting import Plan
 from helpers.data import ImageSet
 from helpers.efficiency.distillation.crowd import Crowd, each
-from helpers.efficiency.distillation.losses import answers, hard_loss, soft_loss
+from helpers.efficiency.distillation.losses import hard_loss, soft_loss
 from helpers.efficiency.distillation.targets import Number, smoothed, soft_targets
 from helpers.training import Batch, Loss, train
 
@@ -97,11 +97,6 @@ def teachers(data: ImageSet, loss: Loss, steps: int, seeds: Sequence[int]) -> li
     return found
 
 
-def accuracy(net: nn.Module, data: ImageSet) -> float:
-    """The fraction of the data that a network classifies rightly."""
-    return (answers(net, data.images).argmax(1) == data.labels).double().mean().item()
-
-
 def student(hidden: int = 32) -> nn.Module:
     """One hidden layer for digits of 8 pixels."""
     return as_module({"hidden": Linear(hidden), "out": Linear(10)}, (1, 8, 8))
@@ -139,12 +134,6 @@ def share_right(
 def crowd_accuracy(crowd: Crowd, data: ImageSet) -> Float[Tensor, " seeds"]:
     """The fraction of the data that each member classifies rightly."""
     return share_right(crowd_answers(crowd, data.images), data.labels)
-
-
-def beats(a: Float[Tensor, " seeds"], b: Float[Tensor, " seeds"]) -> bool:
-    """Whether `a` is ahead of `b` by more than twice the standard error of the mean over seeds."""
-    gain = a - b
-    return bool(gain.mean() > 2 * gain.std() / len(gain) ** 0.5)
 
 
 def likeness(

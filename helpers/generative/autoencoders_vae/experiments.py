@@ -37,11 +37,6 @@ dense = partial(gaussian, variance=VARIANCE)
 negative_bound = partial(negative_elbo, likelihood=dense)
 
 
-def ahead(lead: Float[Tensor, "seeds"]) -> bool:
-    """Whether a lead is positive in every seed, or above twice its spread."""
-    return bool((lead > 0).all() or lead.mean() > 2 * lead.std())
-
-
 def train_network(
     make: Callable[..., nn.Module],
     loss: Loss,

@@ -21,6 +21,7 @@ def vae() -> "matplotlib.axes.Axes":
     ax = diagram(12.4, 6.0, scale=0.43)
     write(ax, (0.6, 3.6), "x")
     box(ax, (2.3, 3.6), "encoder\nq(z|x)", width=1.9, height=1.5, colour=BLUE)
+    box(ax, (4.9, 3.6), "", width=1.5, height=3.0, colour=ORANGE)  # the code's distribution, which the rate judges
     box(ax, (4.9, 4.4), "μ", width=0.8, height=0.8, colour=BLUE)
     box(ax, (4.9, 2.8), "σ", width=0.8, height=0.8, colour=BLUE)
     box(ax, (7.2, 3.6), "z = μ + σ ε", width=2.2, height=0.9)
@@ -34,7 +35,7 @@ def vae() -> "matplotlib.axes.Axes":
     arrow(ax, [(7.2, 5.3), (7.2, 4.05)])
     arrow(ax, [(8.3, 3.6), (9.05, 3.6)])
     arrow(ax, [(10.95, 3.6), (11.7, 3.6)], colour=GREEN)
-    arrow(ax, [(4.9, 2.4), (4.9, 1.35)], colour=ORANGE, style="--")
+    arrow(ax, [(4.9, 2.1), (4.9, 1.35)], colour=ORANGE, style="--")
     write(ax, (4.9, 0.9), "KL(q, N(0, I)): rate", colour=ORANGE)
     arrow(ax, [(10.0, 2.85), (10.0, 1.35)], colour=ORANGE, style="--")
     write(ax, (10.0, 0.9), "−log p(x|z): distortion", colour=ORANGE)

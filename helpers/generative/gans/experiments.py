@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from helpers.data import ImageSet, batches
 from helpers.generative.autoencoders_vae import mlp_vae, negative_elbo
@@ -24,6 +23,7 @@ from helpers.generative.gans.networks import (
 )
 from helpers.generative.gans.toys import around, endless, line
 from helpers.training import fit, train
+from helpers.training.classification import classification_loss
 
 Sampler = Callable[[int, torch.Generator], Float[Tensor, "n d"]]
 Device = torch.device | str
@@ -62,11 +62,6 @@ class Game(NamedTuple):
 def adam(net: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Optimizer:
     """Adam for one player."""
     return torch.optim.Adam(net.parameters(), rate, betas=betas, fused=True)
-
-
-def ahead(lead: Float[Tensor, "seeds"]) -> bool:
-    """Whether a lead is positive in every seed, or above twice its spread."""
-    return bool((lead > 0).all() or lead.mean() > 2 * lead.std())
 
 
 def shown_noise(device: Device = "cpu") -> Float[Tensor, "n 2"]:
@@ -342,12 +337,6 @@ def draw_images(
     return (generate(generator, noise, *condition) + 1) / 2
 
 
-def cross_entropy(model: nn.Module, batch: Sequence[Tensor]) -> Float[Tensor, ""]:
-    """The classifier's loss, in nats."""
-    images, labels = batch
-    return F.cross_entropy(model(images), labels)
-
-
 def train_classifier(
     images: Float[Tensor, "n c h w"], labels: Int64[Tensor, "n"], classes: int, *, seed: int, steps: int = 300
 ) -> Classifier:
@@ -355,7 +344,7 @@ def train_classifier(
     torch.manual_seed(seed)
     model = Classifier(classes=classes, channels=images.shape[1]).to(memory_format=torch.channels_last)
     columns = (images, labels)
-    train(model, cross_entropy, columns, steps, rate=3e-3, batch_size=64, seed=seed)
+    train(model, classification_loss, columns, steps, rate=3e-3, batch_size=64, seed=seed)
     return model
 
 

@@ -9,9 +9,9 @@ arXiv:1512.03385, appendix A).
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from helpers.training import Batch, History, train
+from helpers.training import History, train
+from helpers.training.classification import classification_loss
 
 WIDTHS = (24, 48, 64)  # of the maps with stride 2, 4 and 8
 
@@ -145,14 +145,6 @@ def pretrain(
     )
     freeze_norms(trunk)
     return history
-
-
-def classification_loss(model: nn.Module, batch: Batch):
-    """Cross-entropy of logits and labels, and how many are right."""
-    images, labels = batch
-    logits = model(images)
-    right = (logits.argmax(1) == labels).sum()
-    return F.cross_entropy(logits, labels), {"accuracy": (right, len(labels))}
 
 
 def check_images(images: Tensor, stride: int) -> None:

@@ -172,11 +172,6 @@ def learn(
     return history
 
 
-def label_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-    """The cross-entropy of a supervised classifier; a batch is (images, labels)."""
-    return F.cross_entropy(model(batch[0]), batch[1])
-
-
 def grouped_loss(size: int) -> Loss:
     """CLIP's training loss within groups of `size` pairs of the batch: each is compared with `size` sentences only."""
 

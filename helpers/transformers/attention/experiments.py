@@ -9,10 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.data import batches
-from helpers.foundations.optimizers import Adam
 from helpers.sequences.rnn_lstm import GRU, EncoderDecoder, reversal
-from helpers.training import clipped, constant, cosine_decay, evaluation_mode, fit, gradient_update, scheduled, warmup
+from helpers.training import evaluation_mode, train
 from helpers.training.loop import Loss
 from helpers.transformers.attention.additive import Searcher
 from helpers.transformers.attention.cache import Cache
@@ -23,6 +21,7 @@ from helpers.transformers.attention.tasks import DIGIT, TARGETS, TASKS, WORDS, P
 from helpers.transformers.attention.transformer import Translator, translation_loss
 
 WARMUP = 50  # steps
+RECIPE = dict(betas=(0.9, 0.98), weight_decay=0.0)
 HELD_OUT = 500  # pairs of every task
 NUMBER_WORDS = "number words"
 
@@ -38,20 +37,14 @@ def learn(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """Adam with 50 steps of warm-up, clipping at norm 1, and a cosine from `rate` to a twentieth of it.
+    """The book's recipe without decay: 50 steps of warm-up, norms up to 1, a cosine from `rate` to a twentieth of it.
 
-    Returns the model on the CPU and in evaluation mode. Raises `ValueError` unless steps follow the warm-up.
+    Returns the model on the CPU and in evaluation mode.
     """
-    if steps <= WARMUP:
-        raise ValueError(f"steps = {steps}: the first {WARMUP} are the warm-up, so give more")
-    model = model.to(device)
-    optimizer = Adam(model.parameters(), rate, betas=(0.9, 0.98))
-    update = gradient_update(model, optimizer, loss)
-    update = clipped(update, optimizer, norm=1.0)
-    update = scheduled(update, optimizer, warmup(WARMUP, cosine_decay(steps - WARMUP, end=0.05)))
     columns = [column.to(device) for column in pairs]
-    fit(update, batches(*columns, batch_size=batch_size, generator=generator), steps)
-    return model.eval().cpu()
+    recipe = RECIPE | dict(rise=WARMUP, end=0.05, clip=1.0)
+    train(model, loss, columns, steps, rate=rate, batch_size=batch_size, seed=generator, **recipe)
+    return model.cpu()
 
 
 class Reverser(NamedTuple):
@@ -139,11 +132,8 @@ def train_at_one_rate(norm_first: bool, depth: int, seed: int, rise: int = 0) ->
     training, held_out = strings("reverse", 4000, generator, low=3, high=6).split(300)
     torch.manual_seed(seed)
     model = Translator(vocab=TARGETS, dim=32, heads=2, hidden=64, depth=depth, context=10, norm_first=norm_first)
-    optimizer = Adam(model.parameters(), 3e-3, betas=(0.9, 0.98))
-    update = gradient_update(model, optimizer, translation_loss)
-    if rise:
-        update = scheduled(update, optimizer, warmup(rise, constant()))
-    fit(update, batches(*training, batch_size=32, generator=generator), 120)
+    recipe = RECIPE | dict(rise=rise, end=1.0)
+    train(model, translation_loss, training, 120, rate=3e-3, batch_size=32, seed=generator, **recipe)
     return exact_match(model, *held_out).double().mean().item()
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from helpers.convnets.architectures.resnet import resnet_small
 from helpers.data import ImageSet, load, mnist, photograph
 from helpers.training import autocast, train
+from helpers.training.classification import accuracy, classification_loss
 from helpers.training.loop import Batch
 from helpers.transformers.attention import MultiHeadAttention
 from helpers.transformers.vision_transformers.image_gpt import ImageGPT, bits_per_pixel, igpt_small, masked_loss
@@ -38,19 +39,6 @@ HELD_OUT = 447  # of the 1,797 digits of 8x8 pixels
 def settings(steps: int) -> dict[str, int | float]:
     """Of the recipe, for all networks of the page: a tenth of the steps to rise, a cosine to 2 %, norms up to 1."""
     return dict(rise=steps // 10, end=0.02, clip=1.0, weight_decay=0.05)
-
-
-def plain_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-    """Cross-entropy of the classes, in nats."""
-    inputs, labels = batch
-    return F.cross_entropy(model(inputs), labels)
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, inputs: Float[Tensor, "n *_"], labels: Int[Tensor, "n"]) -> float:
-    """How many of the inputs get their label, of all."""
-    guess = torch.cat([model(part).argmax(1) for part in inputs.split(500)])
-    return (guess == labels).double().mean().item()
 
 
 # masked patches
@@ -126,8 +114,8 @@ def cosines(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
 
 
 class Likeness(NamedTuple):
-    """Mean cosine of positions of a grid: neighbours, more than four steps apart, in one row or column but no
-    neighbours, and at least two rows and two columns apart."""
+    """Mean cosine of positions of a grid: neighbours, more than four steps apart, five steps along a row or a column, and
+    three steps along one with four along the other, which is as far."""
 
     neighbours: float
     far: float
@@ -139,7 +127,7 @@ def likeness(found: Float[Tensor, "n n"], side: int) -> Likeness:
     """What the cosines of the positions of a grid of `side` by `side` say of rows and columns."""
     away = grid_offsets(side)
     steps, least = away.sum(2), away.min(2).values
-    chosen = (steps == 1, steps > 4, (least == 0) & (steps > 1), least > 1)
+    chosen = (steps == 1, steps > 4, (steps == 5) & (least == 0), (steps == 7) & (least == 3))
     return Likeness(*(found[which].mean().item() for which in chosen))
 
 
@@ -200,7 +188,7 @@ def accuracy_on_digits(
     taught, asked = order[:size], order[most:]
     torch.manual_seed(seed)
     model = digit_reader(kind)
-    loss = partial(mixup_loss, generator=generator) if mixup else plain_loss
+    loss = partial(mixup_loss, generator=generator) if mixup else classification_loss
     columns = images[taught].to(device), digits.labels[taught].to(device)
     train(model, loss, columns, steps, rate=5e-3, batch_size=32, seed=seed, **settings(steps))
     return accuracy(model.cpu(), images[asked], digits.labels[asked])
@@ -244,7 +232,7 @@ def logits_on_stripes(shift: int, seed: int, *, steps: int = 150) -> Float[Tenso
     model.features[1][1].attn.shift = shift
     pictures, labels = stripes()
     columns = [pictures, labels]
-    train(model, plain_loss, columns, steps, rate=3e-3, batch_size=4, seed=seed, **settings(steps))
+    train(model, classification_loss, columns, steps, rate=3e-3, batch_size=4, seed=seed, **settings(steps))
     with torch.no_grad():
         return model(pictures)
 
@@ -314,7 +302,7 @@ def perceiver_accuracy(sense: str, digits: ImageSet, seed: int, *, steps: int, d
     torch.manual_seed(seed)
     model = Perceiver(channels=FEATURES, latents=8, dim=32, depth=1, looks=2, heads=2, hidden=64, classes=10)
     columns = inputs[:1400].to(device), labels[:1400].to(device)
-    train(model, plain_loss, columns, steps, rate=5e-3, batch_size=32, seed=seed, **settings(steps))
+    train(model, classification_loss, columns, steps, rate=5e-3, batch_size=32, seed=seed, **settings(steps))
     return accuracy(model.cpu(), inputs[1400:], labels[1400:])
 
 
@@ -338,11 +326,17 @@ def greys(images: Float[Tensor, "n 1 h w"]) -> Int[Tensor, "n t"]:
     return (images.flatten(1) * GREYS).long().clamp(max=GREYS - 1)
 
 
-def histogram_bits(known: Int[Tensor, "n t"], asked: Int[Tensor, "m t"]) -> float:
-    """Bits per pixel when each pixel is coded by the greys that it has in the known pictures, a thousandth added."""
-    share = F.one_hot(known, GREYS).double().mean(0)
-    share = (share + 0.001) / (share + 0.001).sum(1, keepdim=True)
-    own = share[torch.arange(asked.shape[1]), asked]
+def histogram_bits(
+    known: Int[Tensor, "n t"], asked: Int[Tensor, "m t"], *, in_pairs: bool = False
+) -> float:
+    """Bits per pixel when each pixel is coded by the greys that it has in the known pictures, a thousandth added.
+
+    With `in_pairs` they are counted apart for each grey of the pixel before; before the first stands a 0.
+    """
+    before = [F.pad(x, (1, 0))[:, :-1] if in_pairs else torch.zeros_like(x) for x in (known, asked)]
+    pairs = F.one_hot(before[0] * GREYS + known, GREYS**2).double().mean(0).unflatten(1, (GREYS, GREYS))  # t before now
+    share = (pairs + 0.001) / (pairs + 0.001).sum(2, keepdim=True)
+    own = share[torch.arange(asked.shape[1]), before[1], asked]
     return -own.log2().mean().item()
 
 

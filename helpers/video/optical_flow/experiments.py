@@ -19,6 +19,7 @@ from helpers.data.scenes import (
 )
 from helpers.ledger import Figure, over_seeds
 from helpers.training import Batch, Loss, evaluation_mode, train
+from helpers.training.classification import classification_loss
 from helpers.video.optical_flow.checks import check_axes, check_numbers
 from helpers.video.optical_flow.clips import KINDS
 from helpers.video.optical_flow.flow import lucas_kanade, warp
@@ -265,7 +266,7 @@ def learn_shapes(
     torch.manual_seed(seed)
     return taught(
         frame_net(len(CLASSES)),
-        lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
+        classification_loss,
         (images, labels),
         steps,
         rate=5e-3,

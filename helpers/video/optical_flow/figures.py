@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from helpers.plotting import COLOURS, INK, image_grid
+from helpers.plotting import COLOURS, INK, grouped_bars, image_grid
+from helpers.plotting.diagrams import arrow, box, diagram, write
 from helpers.video.optical_flow.clips import KINDS
 from helpers.video.optical_flow.experiments import Clips, Comparison
 from helpers.video.optical_flow.flow import flow_to_rgb
@@ -19,24 +20,22 @@ if TYPE_CHECKING:
 
 def bars(
     comparison: Comparison, names: Sequence[str], chance: float
-) -> "matplotlib.figure.Figure":
-    """Right answers by kind: the mean as a bar, runs as dots."""
-    from matplotlib import pyplot
+) -> "matplotlib.axes.Axes":
+    """Right answers by network and kind: the mean as a bar, runs as dots."""
+    pairs = ((name, kind) for name in names for kind in KINDS)
+    return right_bars(
+        {pair: comparison.right(*pair) for pair in pairs}, chance
+    )
 
-    figure, ax = pyplot.subplots(figsize=(6.4, 0.7 + 0.42 * len(names)))
-    for j, kind in enumerate(KINDS):
-        for i, name in enumerate(names):
-            runs, y = comparison.right(name, kind), i + 0.27 * (j - 1)
-            mean, label = sum(runs) / len(runs), None if i else kind
-            ax.barh(y, mean, 0.25, color=COLOURS[j], label=label)
-            if len(runs) > 1:
-                ax.plot(runs, [y] * len(runs), ".", color=INK, ms=4)
+
+def right_bars(
+    right: Mapping[tuple[str, str], Sequence[float]], chance: float
+) -> "matplotlib.axes.Axes":
+    """Bars of right answers by name and group; `chance` is a dotted line."""
+    ax = grouped_bars(right)
     ax.axvline(chance, color=INK, ls=":")
-    ax.set_yticks(range(len(names)), list(names))
-    ax.invert_yaxis()
-    ax.set(xlabel="right answers (dots: seeds; dotted: chance)", xlim=(0, 1))
-    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1))
-    return figure
+    ax.set(xlabel="right answers (dots: seeds; dotted: chance)", xlim=(0, 1.02))
+    return ax
 
 
 def wheel(side: int) -> Float[Tensor, "1 3 {side} {side}"]:
@@ -106,6 +105,35 @@ def flows_side_by_side(
     )
 
 
+def two_streams(
+    video: Float[Tensor, "f 3 h w"], flow: Float[Tensor, "l 2 h w"]
+) -> "matplotlib.axes.Axes":
+    """A clip, its frames on the way through one network and its flow through another, fused late."""
+    from matplotlib.patches import Rectangle
+
+    ax = diagram(12.0, 5.6, scale=0.45)
+    rows = (
+        (4.1, video, "one frame at a time", "spatial stream", COLOURS[0]),
+        (1.3, flow_to_rgb(flow, longest=3.0), "all fields, stacked", "temporal stream", COLOURS[1]),
+    )
+    for y, pictures, words, name, colour in rows:
+        for k, picture in enumerate(pictures[:: max(1, len(pictures) // 4)][:4]):
+            left, low = 0.3 + 0.35 * k, y - 0.95 + 0.15 * k
+            extent = (left, left + 1.6, low, low + 1.6)
+            ax.imshow(picture.permute(1, 2, 0).cpu(), extent=extent, aspect="auto", zorder=k)
+            ax.add_patch(Rectangle((left, low), 1.6, 1.6, fill=False, ec=INK, lw=0.6, zorder=k))
+        write(ax, (1.6, y - 1.2), words, size=9)
+        arrow(ax, [(3.15, y), (3.8, y)], colour=colour)
+        box(ax, (5.3, y), f"{name}\nconvolutions", width=3.0, height=1.3, colour=colour)
+        arrow(ax, [(6.8, y), (7.1, y)], colour=colour)
+        write(ax, (7.85, y), "scores", colour=colour)
+        arrow(ax, [(8.55, y), (9.2, y), (9.2, 2.7), (9.6, 2.7)], colour=colour)
+    box(ax, (10.5, 2.7), "average\nor SVM", width=1.7, height=1.2)
+    write(ax, (10.5, 1.75), "action", size=9)
+    ax.set(xlim=(0, 12.0), ylim=(0, 5.6))
+    return ax
+
+
 def disparities(
     photograph: Float[Tensor, "3 h w"],
     known: Float[Tensor, "h w"],
@@ -154,26 +182,3 @@ def two_lights(
         x = quarter * ax.get_xlim()[1] / 4
         ax.text(x, -2, light, ha="center", color=INK)
     return ax
-
-
-def by_light(
-    right: Mapping[tuple[str, str], Sequence[float]], chance: float
-) -> "matplotlib.figure.Figure":
-    """Bars of right answers by network and light, runs as dots."""
-    from matplotlib import pyplot
-
-    names = list(dict.fromkeys(name for name, _ in right))
-    lights = list(dict.fromkeys(light for _, light in right))
-    figure, ax = pyplot.subplots(figsize=(6.4, 3.4))
-    for j, light in enumerate(lights):
-        for i, name in enumerate(names):
-            runs, y = right[name, light], i + 0.4 * (j - 0.5)
-            mean, label = sum(runs) / len(runs), None if i else light
-            ax.barh(y, mean, 0.38, color=COLOURS[j], label=label)
-            ax.plot(runs, [y] * len(runs), ".", color=INK, ms=4)
-    ax.axvline(chance, color=INK, ls=":")
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
-    ax.set(xlabel="right answers (dots: seeds; dotted: chance)", xlim=(0, 1))
-    ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.4, 1))
-    return figure

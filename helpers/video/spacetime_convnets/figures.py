@@ -156,29 +156,3 @@ def two_pathways(
     ax.set_yticklabels(["fast", "slow"])
     ax.grid(False)
     return figure
-
-
-def by_length(
-    right: Mapping[tuple[str, str], Float[Tensor, " seeds"]],
-) -> "matplotlib.figure.Figure":
-    """Bars of what is right by network and length of trips, runs as dots."""
-    from matplotlib import pyplot
-
-    names = list(dict.fromkeys(name for name, _ in right))
-    lengths = list(dict.fromkeys(length for _, length in right))
-    figure, ax = pyplot.subplots(figsize=(6.4, 2.3))
-    for j, length in enumerate(lengths):
-        for i, name in enumerate(names):
-            runs, y = right[name, length], i + 0.3 * (j - 0.5)
-            label = None if i else f"{length} trips"
-            ax.barh(y, runs.mean(), 0.28, color=COLOURS[j], label=label)
-            ax.plot(runs, [y] * len(runs), ".", color=INK, ms=5)
-    ax.axvline(1 / 4, color=INK, ls=":")
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
-    ax.set(
-        xlabel="ways named right (dots: seeds; dotted: chance)",
-        xlim=(0, 1.02),
-    )
-    ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.4, 1))
-    return figure

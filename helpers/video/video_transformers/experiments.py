@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from helpers.convnets.output_size import inputs_per_second, multiply_adds
+from helpers.training.classification import classification_loss
 from helpers.video.optical_flow import frame_net_small, fuse_average
 from helpers.video.optical_flow.checks import check_axes, check_numbers
 from helpers.video.optical_flow.experiments import (
@@ -152,8 +153,8 @@ FAMILIES = {  # what each sees, and for how many steps it learns
     "temporal stream": ("flow", 80),
     "two streams, fused": ("frames, flow", 230),
     "TimeSformer, flow": ("flow", 100),
-    "I3D, changes": ("changes", 160),
-    "SlowFast, changes": ("changes", 160),
+    "I3D, changes": ("changes", 120),
+    "SlowFast, changes": ("changes", 120),
     "TimeSformer, changes": ("changes", 160),
 }
 STREAMS = ("frame average", "temporal stream")
@@ -190,17 +191,16 @@ def teach_families(
         )
         return network.to(memory_format=layout)
 
+    lessons = {
+        "frame average": (frame_average, centred, 2e-3),
+        "temporal stream": (temporal_stream, stacked, 5e-3),
+        "I3D, changes": (i3d, changes, 5e-3),
+        "SlowFast, changes": (slowfast, changes, 1e-2),
+    }
     for run in runs:
-        comparison.teach(
-            "frame average", frame_average, centred, 150, run, rate=2e-3
-        )
-        comparison.teach(
-            "temporal stream", temporal_stream, stacked, 80, run, rate=5e-3
-        )
-        comparison.teach("I3D, changes", i3d, changes, 160, run, rate=5e-3)
-        comparison.teach(
-            "SlowFast, changes", slowfast, changes, 160, run, rate=1e-2
-        )
+        for name, (make, look, rate) in lessons.items():
+            steps = FAMILIES[name][1]
+            comparison.teach(name, make, look, steps, run, rate=rate)
         alone = [comparison.scores[name, run] for name in STREAMS]
         comparison.scores["two streams, fused", run] = fuse_average(alone)
 
@@ -274,9 +274,7 @@ def learn_folder(
     learned = seen[::2], labels[::2]
     taught(
         network,
-        lambda net, batch: nn.functional.cross_entropy(
-            net(batch[0]), batch[1]
-        ),
+        classification_loss,
         learned,
         steps,
         rate=1e-3,
