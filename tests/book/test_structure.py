@@ -85,6 +85,8 @@ def _sight(cells):
             pictures = True
             if not metadata.get("figure", {}).get("caption"):
                 yield f"the figure of {start!r} has no caption (mystnb.figure.caption)"
+            if sum(output.output_type != "stream" for output in cell.outputs) > 1:
+                yield f"the caption of {start!r} stands under each of its tables and pictures: one to a cell"
     if above:
         yield f"{above} lines of code stand in sight above the first picture"
 
@@ -175,6 +177,10 @@ def damage_caption(nb):
     del nb.cells[-2].metadata.mystnb["figure"]
 
 
+def damage_doubles(nb):
+    nb.cells[-2].outputs = [PICTURE, PICTURE]
+
+
 def damage_name(nb):
     nb.cells[-1].metadata = nbformat.from_dict({"tags": ["hide-input"]})
 
@@ -223,6 +229,7 @@ def damage_metadata(nb):
         (damage_memory, "2,001 MB at the peak: the limit is 2,000"),
         (damage_fold, "not normalised"),
         (damage_caption, "the figure of 'plot()' has no caption"),
+        (damage_doubles, "the caption of 'plot()' stands under each of its tables and pictures"),
         (damage_name, "the fold over 'x = 1' has no name"),
         (damage_opening, "1 lines of code stand in sight above the first picture"),
         (damage_run, "'x = 7' is code cell 4 in a row without a sentence: the limit is 3"),
