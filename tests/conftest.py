@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 from tools.browser import chromium
@@ -51,6 +52,14 @@ def figures_are_closed():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def unchecked():
+    """Without the checks of shapes that only tests install: what a reader meets, and what a compiler can follow."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from tools.notebooks import BOOK, ROOT, SETUP, chapters, normalise, parameters
 
 PATHS = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|usr|work|content|Users|var)/\w|[A-Z]:\\\\Users|ipykernel_\d+")
-MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES, MAXIMUM_RUN = 30, 79, 1_000_000, 3
+MAXIMUM_LINES, MAXIMUM_WIDTH, MAXIMUM_BYTES, MAXIMUM_RUN, MAXIMUM_VALUE = 30, 79, 1_000_000, 3, 20
 # Of one CPU thread; of memory. The budget is 150 seconds a page and 100 on average on the machine where it was set; the one that
 # stored these figures takes 2.45 times as long for the same work.
 MAXIMUM_SECONDS, MEAN_SECONDS, MAXIMUM_MEGABYTES = 370, 245, 2_000
@@ -85,6 +85,8 @@ def _sight(cells):
             pictures = True
             if not metadata.get("figure", {}).get("caption"):
                 yield f"the figure of {start!r} has no caption (mystnb.figure.caption)"
+            if sum(output.output_type != "stream" for output in cell.outputs) > 1:
+                yield f"the caption of {start!r} stands under each of its tables and pictures: one to a cell"
     if above:
         yield f"{above} lines of code stand in sight above the first picture"
 
@@ -112,6 +114,8 @@ def _outputs(code):
             words = "\n".join(str(value) for kind, value in data.items() if not kind.startswith("image/"))
             if match := PATHS.search(words):
                 yield f"cell {number} shows the path of a machine: {match.group()!r}"
+            if output.output_type == "execute_result" and len(words.splitlines()) > MAXIMUM_VALUE:
+                yield f"cell {number} shows a value of {len(words.splitlines())} lines: the limit is {MAXIMUM_VALUE}"
             if "Warning" in words and output.output_type != "display_data":
                 yield f"cell {number} shows a warning"
             if "image/png" in data and not cell.metadata.get("mystnb", {}).get("image", {}).get("alt"):
@@ -175,6 +179,14 @@ def damage_caption(nb):
     del nb.cells[-2].metadata.mystnb["figure"]
 
 
+def damage_doubles(nb):
+    nb.cells[-2].outputs = [PICTURE, PICTURE]
+
+
+def damage_value(nb):
+    nb.cells[-1].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "0\n" * 21}, execution_count=4)]
+
+
 def damage_name(nb):
     nb.cells[-1].metadata = nbformat.from_dict({"tags": ["hide-input"]})
 
@@ -223,6 +235,8 @@ def damage_metadata(nb):
         (damage_memory, "2,001 MB at the peak: the limit is 2,000"),
         (damage_fold, "not normalised"),
         (damage_caption, "the figure of 'plot()' has no caption"),
+        (damage_doubles, "the caption of 'plot()' stands under each of its tables and pictures"),
+        (damage_value, "shows a value of 21 lines: the limit is 20"),
         (damage_name, "the fold over 'x = 1' has no name"),
         (damage_opening, "1 lines of code stand in sight above the first picture"),
         (damage_run, "'x = 7' is code cell 4 in a row without a sentence: the limit is 3"),

@@ -52,8 +52,11 @@ def images(entry: Entry, device="meta", n=2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_parameter_count(name):
+def test_parameter_count(name, unchecked, monkeypatch):
     entry = CATALOGUE[name]
+    monkeypatch.setattr(
+        nn.BatchNorm2d, "forward", lambda self, x: x
+    )  # takes half the time there, and counts for nothing
     assert measured(entry) == (entry.layers, entry.parameters, entry.multiply_adds)
     network = build(entry)
     assert sum(p.numel() for p in network.parameters()) == entry.parameters

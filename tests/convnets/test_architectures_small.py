@@ -2,7 +2,6 @@
 
 import inspect
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -41,12 +40,6 @@ def digits():
     drawn = glyphs(64, seed=0, size=32, distortion=0.0)
     rows = [drawn.labels.tolist().index(label) for label in range(10)]
     return drawn.images[rows], drawn.labels[rows]
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """No checks of shapes, which break the graph: a reader's call has none."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def build(name, device="cpu", **options) -> nn.Module:

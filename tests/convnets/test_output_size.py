@@ -1,4 +1,3 @@
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.linalg
@@ -802,12 +801,6 @@ def test_kernels_of_other_devices_and_types_of_a_separable_layer():
 def test_bad_input_names_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """No checks of types and shapes: a reader's call has none."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.mark.parametrize(

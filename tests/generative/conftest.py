@@ -1,14 +1,7 @@
 """What the tests of the generative part share."""
 
-import jaxtyping
 import pytest
 import torch
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Without the checks of shapes that only tests install: what a reader meets, and what a compiler can follow."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

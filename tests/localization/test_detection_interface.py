@@ -97,7 +97,7 @@ def test_detecting_wants_the_evaluation_mode(name, data):
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.usefixtures("unchecked")
 def test_images_are_one_tensor_of_one_size(name, data):
     _, losses, detect = ALL[name]
     model = build(name).eval()
@@ -139,7 +139,7 @@ def test_a_diverged_network_finds_nothing_in_silence(name, data):
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.usefixtures("unchecked")
 def test_forms_of_the_truth(name, data):
     losses, model = ALL[name][1], build(name)
     images, boxes, labels = data
@@ -214,7 +214,7 @@ def test_learning_looks_at_all_targets_once_before_any_step(data, far_away):
 
 
 @pytest.mark.parametrize("name", SINGLE_STAGE)
-@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.usefixtures("unchecked")
 def test_losses_compile_without_a_graph_break(name, data):
     losses, model = ALL[name][1], build(name)
     torch._dynamo.reset()

@@ -196,7 +196,7 @@ def test_scores_that_are_no_numbers_are_refused():
     assert nms(boxes, infinite, 0.5).tolist() == [1]  # these have a place
 
 
-@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.usefixtures("unchecked")
 def test_refused_numbers():
     """What the shape check of the tests would refuse first."""
     boxes = torch.tensor([[0.0, 0, 4, 4]])

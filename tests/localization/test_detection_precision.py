@@ -374,7 +374,7 @@ def test_refused():
         evaluate_detections(found, boxes, labels, classes=CLASSES, areas=[x[:0] for x in labels])
 
 
-@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "judge",
     [
