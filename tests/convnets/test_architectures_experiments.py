@@ -248,6 +248,9 @@ def test_small_nets_have_their_prices():
     assert parameters == experiments.count(nets["LeNet"]) / 1e3 and work > 0 and milliseconds > 0
     layer = nn.Conv2d(1, 5, 3, padding=1)
     assert experiments.price(layer, torch.rand(2, 1, 4, 4))[1] == pytest.approx(4 * 4 * 5 * 9 / 1e6)
+    dropping = resnet.resnet_small(depth=8, width=4, channels=1, survival=0.0)  # in training it leaves blocks out
+    rested = experiments.price(dropping.eval(), images).multiply_adds
+    assert experiments.price(dropping.train(), images).multiply_adds == rested and dropping.training
 
 
 def test_faster_nets_have_ratios_above_one():

@@ -32,7 +32,7 @@ from helpers.convnets.architectures.cells import CellNet, Genotype
 from helpers.convnets.output_size import latency, multiply_adds
 from helpers.data import digits, photograph
 from helpers.data.images import ImageSet
-from helpers.training import train
+from helpers.training import evaluation_mode, train
 from helpers.training.classification import accuracy, classification_loss
 
 PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "china", "flower", "astronaut", "coffee", "chelsea", "coins")
@@ -308,6 +308,7 @@ class Price(NamedTuple):
 
 
 def price(net: nn.Module, images: Float[Tensor, "n c h w"]) -> Price:
-    """The three prices of a net for one of `images`; the time is that of a batch of them, divided."""
-    work = multiply_adds(lambda: net(images[:1]))
+    """The three prices of a net at test time for one of `images`; the time is that of a batch of them, divided."""
+    with evaluation_mode(net):
+        work = multiply_adds(lambda: net(images[:1]))
     return Price(count(net) / 1e3, work / 1e6, 1e3 * latency(net, images) / len(images))
