@@ -53,17 +53,15 @@ def grouped_bars(
     names, groups = (list(dict.fromkeys(pair[i] for pair in values)) for i in (0, 1))
     width = 0.8 / len(groups)
     ax = axes(ax, height=0.8 + width * len(groups) * 0.5 * len(names))
-    for j, group in enumerate(groups):
-        for (name, other), seeds in values.items():
-            if other != group:
-                continue
-            runs = np.asarray(torch.as_tensor(seeds, dtype=torch.float64).cpu())
-            y = names.index(name) + width * (j - (len(groups) - 1) / 2)
-            label = group if name == names[0] else None
-            ax.barh(y, runs.mean(), 0.92 * width, color=COLOURS[j % len(COLOURS)], label=label)
-            if len(runs) > 1:
-                ax.plot(runs, [y] * len(runs), ".", color=INK, ms=4)
+    bars = {}
+    for (name, group), seeds in values.items():
+        runs = np.asarray(torch.as_tensor(seeds, dtype=torch.float64).cpu())
+        j = groups.index(group)
+        y = names.index(name) + width * (j - (len(groups) - 1) / 2)
+        bars[group] = ax.barh(y, runs.mean(), 0.92 * width, color=COLOURS[j % len(COLOURS)])
+        if len(runs) > 1:
+            ax.plot(runs, [y] * len(runs), ".", color=INK, ms=4)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.4, 1))
+    ax.legend(bars.values(), bars, ncols=len(groups), loc="lower center", bbox_to_anchor=(0.4, 1))
     return ax

@@ -7,15 +7,18 @@ import sys
 
 import nbformat
 import pytest
+import yaml
 
 from tools.notebooks import ROOT, chapters
 from tools.plain import SOLVED, Labels, Plain
 from tools.publish import address, copy, site_of, write_copies
+from tools.site import HTML
 
 from .conftest import git
 
 FORK = "https://github.com/someone/fork"
 SITE = "https://someone.github.io/fork/"
+COMMIT = 40 * "0"
 LINK = re.compile(r"""(?:https?|ssh|git|ftp)://[^\s"'<>\\]+|git@[^\s"'<>\\]+""")
 BARE = re.compile(
     r"\b(?:[\w-]+\.)*(?:github|gitlab|bitbucket)\.\w+|colab\.research\.google\.com"
@@ -41,14 +44,34 @@ def nameless(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+KEPT = {"book/index", "book/foundations/optimizers", "book/run", "book/claims", "book/systems", "book/references"}
+
+
 @pytest.fixture(scope="module")
 def published(clone, no_address):
-    """What a fork publishes, asked to by its remote alone."""
+    """What a fork publishes, asked to by its remote alone. The fork keeps one chapter, so that this costs what it costs however
+    many the book has.
+    """
+    toc = yaml.safe_load((clone / "_toc.yml").read_text())
+    for part in toc["parts"]:
+        part["chapters"] = [chapter for chapter in part["chapters"] if chapter["file"] in KEPT]
+    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
+    (clone / "_toc.yml").write_text(yaml.safe_dump(toc))
+    for path in (clone / "book").glob("*/*.ipynb"):
+        if str(path.relative_to(clone).with_suffix("")) not in KEPT:
+            path.unlink()
     git(clone, "remote", "add", "origin", "git@github.com:someone/fork.git")
+    git(clone, "commit", "-q", "-a", "-m", "Keep one chapter")
     command = [sys.executable, "-m", "tools.publish"]
     result = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=no_address)
     assert result.returncode == 0, result.stdout + result.stderr
     return clone / "_build" / "publish"
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    """The copies of all chapters."""
+    return write_copies(FORK, tmp_path_factory.mktemp("colab"), COMMIT)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -82,23 +105,12 @@ def test_site_of_a_repository():
     assert site_of("https://git.example.org/someone/fork") == ""
 
 
-def test_links_lead_to_the_fork_and_nowhere_else(published, clone):
-    """Every address in pages, copies and our own scripts is the fork's, or stands in the sources of the book."""
-    sources = [
-        path
-        for path in (clone / "book").rglob("*")
-        if path.suffix in (".md", ".bib", ".ipynb", ".js", ".css", ".svg", ".tsv")
-    ]
-    known = "\n".join(path.read_text() for path in sources)
-    files = [*published.rglob("*.html"), *published.rglob("*.ipynb"), *(published / "site/_sources").rglob("*.md")]
-    files += [
-        published / "site/searchindex.js",
-        *(published / "site/_static/play").rglob("*"),
-        published / "site/_static/book.css",
-    ]
-    checked, foreign, own = 0, set(), set()
+def links_of(files, known: str) -> tuple[set[str], set[str], int]:
+    """Of the addresses in files: those of the fork, those that are neither the fork's nor in the sources, and how many."""
+    own, foreign, checked = set(), set(), 0
     for path in files:
-        for link in LINK.findall(path.read_text()):
+        text = path.read_text()
+        for link in LINK.findall(text):
             link = link.rstrip(".,;:)")
             checked += 1
             if re.match(
@@ -106,12 +118,37 @@ def test_links_lead_to_the_fork_and_nowhere_else(published, clone):
             ):
                 own.add(link)
             elif link not in known and not _of_the_bibliography(link, known):
-                foreign.add(f"{path.relative_to(published)}: {link}")
-        for host in BARE.findall(path.read_text()):
+                foreign.add(f"{path}: {link}")
+        for host in BARE.findall(text):
             if host not in ("github.com", "someone.github.io", "colab.research.google.com") and host not in known:
-                foreign.add(f"{path.relative_to(published)}: {host}")
+                foreign.add(f"{path}: {host}")
+    return own, foreign, checked
+
+
+@pytest.fixture(scope="module")
+def known() -> str:
+    """What stands in the sources of the book."""
+    kinds = (".md", ".bib", ".ipynb", ".js", ".css", ".svg", ".tsv")
+    return "\n".join(path.read_text() for path in (ROOT / "book").rglob("*") if path.suffix in kinds)
+
+
+def files_of(site):
+    scripts = [*(site / "_static/play").rglob("*"), site / "_static/book.css", site / "searchindex.js"]
+    return [*site.rglob("*.html"), *site.rglob("*.ipynb"), *(site / "_sources").rglob("*.md"), *scripts]
+
+
+def test_links_lead_to_the_fork_and_nowhere_else(published, copies, known):
+    """Every address in pages, copies and our own scripts is the fork's, or stands in the sources of the book."""
+    files = [*files_of(published / "site"), *(published / "colab").rglob("*.ipynb"), *copies]
+    own, foreign, checked = links_of(files, known)
     assert not foreign, "\n".join(sorted(foreign))
     assert checked > 100 and {FORK, SITE + "book/references.html"} <= own
+
+
+def test_the_book_itself_names_no_repository(known):
+    own, foreign, checked = links_of(files_of(HTML), known)
+    assert not foreign and not own
+    assert checked > 100
 
 
 def _of_the_bibliography(link: str, known: str) -> bool:
@@ -124,8 +161,8 @@ def _of_the_bibliography(link: str, known: str) -> bool:
 
 def test_every_chapter_has_its_buttons(published):
     commit = git(published, "rev-parse", "HEAD")
-    for path in chapters():
-        name = path.relative_to(ROOT)
+    for path in (published / "colab").rglob("*.ipynb"):
+        name = path.relative_to(published / "colab")
         page = (published / "site" / name.with_suffix(".html")).read_text()
         assert f'href="https://colab.research.google.com/github/someone/fork/blob/colab/{name}"' in page
         assert f'href="{FORK}"' in page and f'href="{FORK}/issues/new?title=' in page
@@ -152,14 +189,11 @@ def test_published_page_asks_for_nothing(browser, published, width):
     assert complaints == []
 
 
-def test_copies_are_plain(published):
-    copies = sorted((published / "colab").rglob("*.ipynb"))
-    assert [path.relative_to(published / "colab") for path in copies] == [path.relative_to(ROOT) for path in chapters()]
-    for path in copies:
-        notebook, original = (
-            nbformat.read(path, as_version=4),
-            nbformat.read(ROOT / path.relative_to(published / "colab"), 4),
-        )
+def test_copies_are_plain(copies):
+    assert len(copies) == len(chapters())
+    for path, source in zip(sorted(copies), chapters()):
+        assert path.parts[-3:] == source.parts[-3:]
+        notebook, original = (nbformat.read(file, as_version=4) for file in (path, source))
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 assert RAW.findall(cell.source) == [] and SOLVED not in cell.source
@@ -179,10 +213,9 @@ def test_copies_are_plain(published):
         assert notebook.cells[-1].source.startswith("*The stored outputs were computed with Python 3.")
 
 
-def test_publishing_twice_writes_the_same_copies(published, tmp_path, monkeypatch):
-    again = write_copies(FORK, tmp_path, git(published, "rev-parse", "HEAD"))
-    for path in again:
-        assert path.read_bytes() == (published / "colab" / path.relative_to(tmp_path)).read_bytes()
+def test_publishing_twice_writes_the_same_copies(copies, tmp_path):
+    again = write_copies(FORK, tmp_path, COMMIT)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in copies]
 
 
 def test_a_site_without_publication_names_no_repository(clone, published):

@@ -70,30 +70,6 @@ def test_every_local_link_leads_somewhere():
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", pages())
-def test_page_reads_well(browser, name, width, scheme):
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints, requests = [], []
-    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto((HTML / f"{name}.html").as_uri(), wait_until="load")
-    page.wait_for_function("!document.querySelector('.math') || document.querySelector('mjx-container')")
-    assert page.evaluate("document.documentElement.dataset.theme") == scheme
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0
-    assert page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).length") == 0
-    assert page.evaluate("[...document.images].filter(i => !i.alt).length") == 0
-    context.close()
-    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert complaints == []
-
-
 def test_every_chapter_leads_on_and_can_be_downloaded():
     for path in chapters():
         page = (HTML / path.relative_to(ROOT)).with_suffix(".html").read_text()
@@ -152,18 +128,57 @@ def address():
     server.shutdown()
 
 
+class Visit:
+    """A page opened once, in a scheme and at a width; what it asks for, weighs and complains of."""
+
+    def __init__(self, browser, url, scheme, width):
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page, self.complaints, self.requests, self.received = self.context.new_page(), [], [], []
+        session = self.context.new_cdp_session(self.page)
+        session.send("Network.enable")
+        session.on("Network.loadingFinished", lambda event: self.received.append(event["encodedDataLength"]))
+        said = self.complaints.append
+        self.page.on("console", lambda m: said(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: said(str(error)))
+        self.page.on("requestfailed", lambda request: said(f"failed: {request.url}"))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(url, wait_until="networkidle" if url.startswith("http") else "load")
+        self.page.wait_for_function("!document.querySelector('.math') || document.querySelector('mjx-container')")
+
+    def reads_well(self, scheme, width):
+        self.page.set_viewport_size({"width": width, "height": 900})
+        assert self.page.evaluate("document.documentElement.dataset.theme") == scheme
+        assert self.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert self.page.evaluate("document.querySelectorAll('mjx-merror').length") == 0
+        assert self.page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).length") == 0
+        assert self.page.evaluate("[...document.images].filter(i => !i.alt).length") == 0
+
+    def leave(self, home):
+        """Close the page; it asked for nothing but what is at `home`, and complained of nothing."""
+        self.context.close()
+        assert [url for url in self.requests if not url.startswith((home, "data:", "blob:"))] == []
+        assert self.complaints == []
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("name", [*pages(), "search"])
-def test_page_weighs_at_most_a_megabyte_on_the_wire(browser, address, name, record_property):
-    page = browser.new_context().new_page()
-    session, received = page.context.new_cdp_session(page), []
-    session.send("Network.enable")
-    session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
-    page.goto(f"{address}/{name}.html", wait_until="networkidle")
-    page.context.close()
-    record_property("kilobytes", round(sum(received) / 1000))
-    assert len(received) > 10
-    assert sum(received) <= MAXIMUM_WIRE
+def test_page_reads_well_in_the_dark_from_a_folder(browser, name):
+    visit = Visit(browser, (HTML / f"{name}.html").as_uri(), "dark", 390)
+    for width in (390, 1280):
+        visit.reads_well("dark", width)
+    visit.leave("file:")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", [*pages(), "search"])
+def test_page_reads_well_from_a_host_and_weighs_at_most_a_megabyte(browser, address, name, record_property):
+    visit = Visit(browser, f"{address}/{name}.html", "light", 1280)
+    record_property("kilobytes", round(sum(visit.received) / 1000))
+    assert len(visit.received) > 10
+    assert sum(visit.received) <= MAXIMUM_WIRE
+    for width in (1280, 390):
+        visit.reads_well("light", width)
+    visit.leave(address)
 
 
 @pytest.mark.browser

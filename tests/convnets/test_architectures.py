@@ -76,7 +76,7 @@ def test_every_paper_is_in_the_references():
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_gradients_reach_every_parameter(name):
+def test_gradients_reach_every_parameter(name, unchecked):
     entry = CATALOGUE[name]
     network = build(entry).train()
     outputs = network(images(entry))

@@ -163,7 +163,7 @@ def test_error_without_cuts_and_restores():
 
 def test_steps_to_a_level():
     losses = np.array([2.0, 1.0, 1.0, 0.0, 0.0, 0.0])
-    assert experiments.steps_to(losses, level=0.6, window=2) == 2
+    assert experiments.steps_to(losses, level=0.6, window=2) == 4
     assert experiments.steps_to(losses, level=-1.0, window=2) == 6
 
 
@@ -171,6 +171,7 @@ def test_rank_correlation_asks_for_the_order_alone():
     assert experiments.rank_correlation([0.1, 0.2, 9.0], [1.0, 2.0, 3.0]) == pytest.approx(1)
     assert experiments.rank_correlation([3.0, 2.0, 1.0], [0.1, 0.2, 9.0]) == pytest.approx(-1)
     assert experiments.rank_correlation([1.0, 2.0, 3.0], [2.0, 1.0, 3.0]) == pytest.approx(0.5)
+    assert experiments.rank_correlation([1.0, 1.0, 2.0], [1.0, 2.0, 3.0]) == pytest.approx(0.75**0.5)
 
 
 def test_standardised_input_has_mean_zero_and_deviation_one():

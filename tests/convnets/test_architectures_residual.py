@@ -3,7 +3,6 @@
 import math
 from functools import partial
 
-import jaxtyping
 import pytest
 import timm
 import torch
@@ -535,8 +534,7 @@ def test_device_and_dtype(name):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_compiles_without_a_graph_break(name, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of shapes break the graph
+def test_compiles_without_a_graph_break(name, unchecked):
     torch.compiler.reset()
     net, x = VARIANTS[name](channels=1), torch.randn(2, 1, 12, 12)
     compiled = torch.compile(net, fullgraph=True, backend="eager")

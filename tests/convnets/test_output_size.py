@@ -413,6 +413,9 @@ def test_matches_reference_convolution_with_a_flip():
 def test_transposed_convolution_by_hand_with_padding():
     image, kernel = randn(2, 4, 5), randn(2, 3, 4, 4, seed=1)
     assert_close(conv_transpose2d_by_hand(image, kernel, 2, 1), F.conv_transpose2d(image[None], kernel, None, 2, 1)[0])
+    for padding in (-1, 4):
+        with pytest.raises(ValueError, match=str(padding)):
+            conv_transpose2d_by_hand(randn(1, 3, 3), randn(1, 1, 3, 3), 1, padding)
 
 
 @thousands(150)

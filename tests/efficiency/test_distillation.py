@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -145,9 +144,8 @@ def test_coldest_temperature_is_one_hot():
     close(kd.soft_targets(noise(3, 4), 1e30), torch.full((3, 4), 0.25).double())
 
 
-def test_losses_read_no_values_and_break_no_graph(monkeypatch):
+def test_losses_read_no_values_and_break_no_graph(unchecked):
     """So a GPU need not be waited for: they run on fakes, which have no values, and in one graph."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of shapes break the graph
     live = kd.distilling(nn.Identity().eval(), temperature=4.0, weight=0.5)
     losses = {
         "distillation": lambda z, v, y: kd.distillation_loss(z, v, y, temperature=4.0, weight=0.5, form="kl"),
@@ -376,7 +374,6 @@ loss = partial(kd.distillation_loss, Z, Z, Y)
         ),
     ],
 )
-def test_bad_input_is_named(call, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+def test_bad_input_is_named(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call()

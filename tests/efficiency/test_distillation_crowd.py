@@ -3,7 +3,6 @@
 from functools import partial
 from itertools import count
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -254,7 +253,6 @@ def test_hint_loss_in_half_precision_does_not_overflow():
         (lambda: kd.speed_up(nn.Identity(), nn.Identity(), torch.ones(1), turns=0), "turns = 0: at least 1"),
     ],
 )
-def test_bad_input_is_named(call, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+def test_bad_input_is_named(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call()

@@ -23,7 +23,7 @@ from helpers.runtime import pick_device
 from tools.notebooks import BOOK
 
 COUNT = 300  # pictures in each split
-AT_ONCE = 8  # pictures of a batch that a step sees
+AT_ONCE = 4  # pictures of a batch that a step sees
 
 
 def md5(body: bytes) -> str:

@@ -3,7 +3,6 @@
 from functools import partial
 from math import exp, log
 
-import jaxtyping
 import pytest
 import timm
 import torch
@@ -452,9 +451,8 @@ def test_full_size_in_bfloat16_on_a_gpu():
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_encoders_read_no_values_and_break_no_graph(monkeypatch):
+def test_encoders_read_no_values_and_break_no_graph(unchecked):
     """So a GPU need not be waited for: they run on fakes, which have no values, and in one graph, losses and all."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of shapes break the graph
     images, tokens = noise(3, 3, 32, 32).float(), texts()
     for kinds in (dict(vision="resnet", text="transformer"), dict(vision="vit", text="cbow")):
         small = partial(clip_small, vocab=30, context=9, **kinds)
@@ -485,8 +483,7 @@ def refused(message: str, call, *arguments, **words):
         call(*arguments, **words)
 
 
-def test_bad_input_is_named(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+def test_bad_input_is_named(unchecked):
     vit, resnet = VisionTransformer(**VIT, features=16), ModifiedResNet((1, 1), width=8, heads=2, features=4, image=16)
     text = TextTransformer(**TEXT, features=16)
     refused("images of 16x12 pixels in an encoder for 12x12: resize", vit, torch.zeros(1, 3, 16, 12))

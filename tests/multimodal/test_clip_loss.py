@@ -4,7 +4,6 @@ from functools import partial
 from math import log
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -151,16 +150,14 @@ def test_half_precision_in_chunks():
 
 
 @pytest.mark.parametrize("loss", [contrastive_loss, gathered_loss, partial(chunked_loss, chunk=2), pull_and_push])
-def test_what_are_no_pairs_is_refused(loss, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+def test_what_are_no_pairs_is_refused(loss, unchecked):
     images, texts, scale = features(5)
     for one, other in ((images, texts[:3]), (images, texts[:1]), (images[None], texts), (images, texts[:, :4])):
         with pytest.raises(ValueError, match=r"features of images .* and of texts .*: \[n, d\] both"):
             loss(one, other, scale)
 
 
-def test_bad_input_is_named(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_bad_input_is_named(unchecked):
     with pytest.raises(ValueError, match=r"logits of \(3, 2\): \[n, n\]"):
         symmetric_loss(torch.ones(3, 2))
     with pytest.raises(ValueError, match="chunk = 0: it is at least 1 row"):

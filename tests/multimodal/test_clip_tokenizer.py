@@ -4,7 +4,6 @@ import gzip
 from collections import Counter
 from pathlib import Path
 
-import jaxtyping
 import numpy
 import pytest
 import torch
@@ -193,8 +192,7 @@ def test_published_numbers():
     assert tokenizer.encode("a photo of a cat") == [320, 1125, 539, 320, 2368]
 
 
-def test_bad_input_is_named(trained, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+def test_bad_input_is_named(trained, unchecked):
     with pytest.raises(ValueError, match=r"\d+ tokens in a context of 4: shorten 'a blue star and a red disk', or cut"):
         trained("a blue star and a red disk", context=4)
     with pytest.raises(ValueError, match="0 texts: give 1 or more"):

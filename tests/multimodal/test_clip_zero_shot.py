@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import jaxtyping
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -118,8 +117,7 @@ def test_prompts_are_filled_in_as_they_stand_and_weigh_alike():
     torch.testing.assert_close(found, torch.full((1, 2), 0.5**0.5))
 
 
-def test_bad_input_is_named(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for a reader
+def test_bad_input_is_named(unchecked):
     nan = unit(3, 2).index_fill(0, torch.tensor([1]), torch.nan)
     for call in (zero_shot, recall, modality_gap, alignment_and_uniformity):
         with pytest.raises(ValueError, match="feature 1 holds nan: look at its encoder"):

@@ -30,5 +30,7 @@ def test_bars_of_a_row_lie_beside_each_other_with_their_seeds():
     assert [line.get_xdata().tolist() for line in ax.lines] == [[0.2, 0.4], [1, 0]]  # one seed is the bar itself
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["dark", "light"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    apart = plotting.grouped_bars({("a", "dark"): [1.0], ("b", "light"): [1.0]})  # a group that the first name lacks
+    assert [text.get_text() for text in apart.get_legend().get_texts()] == ["dark", "light"]
     with pytest.raises(ValueError, match="wants values"):
         plotting.grouped_bars({})

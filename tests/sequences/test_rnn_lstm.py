@@ -376,6 +376,8 @@ def test_bad_input_is_named():
             LSTM(3, **({"hidden_size": 5} | options))
     with pytest.raises(ValueError, match="nonlinearity = 'elu': tanh or relu"):
         RNN(3, 5, nonlinearity="elu")
+    with pytest.raises(ValueError, match="nonlinearity = 'elu': tanh or relu"):
+        rnn_cell(torch.zeros(1, 3), torch.zeros(1, 5), torch.zeros(5, 3), torch.zeros(5, 5), nonlinearity="elu")
     layer = GRU(3, 5, batch_first=True)
     x = torch.zeros(2, 4, 3)
     with pytest.raises(ValueError, match="2 sequences of 0 steps: a recurrence needs at least 1"):

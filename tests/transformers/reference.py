@@ -1,24 +1,12 @@
 """What the tests of transformers share: random numbers, networks full of them, and the comparison with a reference."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
-import jaxtyping
 import torch
 from torch import nn
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
-
-
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Without the shapes that are checked while the tests run: as a reader runs the code."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

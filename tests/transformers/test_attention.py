@@ -25,7 +25,6 @@ from helpers.transformers.attention import (
     window_mask,
 )
 from tests.fresh import fresh
-from tests.transformers.reference import unchecked
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -304,7 +303,7 @@ def filled(layer, *shape, memory=None) -> Cache:
 
 
 @both_ways
-def test_a_cache_is_for_the_sequences_that_filled_it(fused):
+def test_a_cache_is_for_the_sequences_that_filled_it(fused, unchecked):
     layer, x, memory = build(fused=fused), noise(1, 1, 16), noise(2, 5, 16, seed=1)
     cache = filled(layer, 2, 3, 16)
     before = [part.clone() for part in cache.held()]
@@ -329,7 +328,6 @@ def test_a_cache_is_for_the_sequences_that_filled_it(fused):
         pytest.raises(
             ValueError, match="keys of shape .1, 1, 2, 3., values of shape .1, 1, 1, 3.: each key has a value"
         ),
-        unchecked(),
     ):
         Cache(3).extend(noise(1, 1, 2, 3), noise(1, 1, 1, 3))
 
@@ -461,7 +459,7 @@ for model, inputs in jobs:
     fresh(code)
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named(unchecked):
     for match, words in {
         "dim = 16, heads = 5: each head takes an equal share": dict(heads=5),
         "dim = 16, heads = 0": dict(heads=0),
@@ -497,33 +495,32 @@ def test_bad_input_is_named():
     for ours in (1.0, 1.5, -0.1, torch.nan):
         with pytest.raises(ValueError, match=f"dropout = {ours}: from 0 to below 1"):
             attend(*3 * [noise(1, 1, 2, 3)], dropout=ours)
-    with pytest.raises(ValueError, match="mask of torch.int64 as torch.float32: give booleans"), unchecked():
+    with pytest.raises(ValueError, match="mask of torch.int64 as torch.float32: give booleans"):
         additive(torch.ones(2, 2, dtype=torch.long))
 
 
 @both_ways
-def test_shapes_that_do_not_fit_are_named_where_nothing_else_checks_them(fused):
+def test_shapes_that_do_not_fit_are_named_where_nothing_else_checks_them(fused, unchecked):
     q, other = noise(2, 4, 3, 8), noise(1, 4, 3, 8)
-    with unchecked():
-        for k, v in ((other, other), (q, other), (q, q[:, :, :2]), (q[..., :4], q), (q[:, :2], q)):
-            with pytest.raises(ValueError, match="queries, keys and values of shapes .*: give all the same batch"):
-                attend(q, k, v, fused=fused)
-        with pytest.raises(ValueError, match=r"of shapes \(4, 3, 8\), .*: give each four axes, \[b heads t d\]; x"):
-            attend(q[0], q[0], q[0], fused=fused)
-        for k, v in ((q.float(), q.float()), (q, q.float())):
-            with pytest.raises(ValueError, match="queries of torch.float64, keys of .*: give all the same floating"):
-                attend(q, k, v, fused=fused)
-        with pytest.raises(ValueError, match="queries of torch.int64"):
-            attend(*3 * [q.long()], fused=fused)
-        layer, x = build(fused=fused), noise(2, 5, 16)
-        with pytest.raises(ValueError, match=r"x of shape \(5, 16\): give \[b t 16\], a batch of sequences"):
-            layer(x[0])
-        with pytest.raises(ValueError, match=r"memory of shape \(2, 5, 8\): give \[b t 16\]"):
-            layer(x, x[..., :8])
-        for look in (layer, layer.weights):
-            with pytest.raises(ValueError, match="2 sequences look at the memories of 1: give each its own"):
-                look(x, x[:1])
-        additive_layer = AdditiveAttention(6, 4, hidden=3).double()
-        for q, k in (((1, 2, 6), (2, 3, 4)), ((2, 2, 4), (2, 3, 4)), ((2, 6), (2, 3, 4))):
-            with pytest.raises(ValueError, match=r"queries of shape .*: give \[b t 6\] and \[b s 4\], of one batch"):
-                additive_layer(noise(*q), noise(*k))
+    for k, v in ((other, other), (q, other), (q, q[:, :, :2]), (q[..., :4], q), (q[:, :2], q)):
+        with pytest.raises(ValueError, match="queries, keys and values of shapes .*: give all the same batch"):
+            attend(q, k, v, fused=fused)
+    with pytest.raises(ValueError, match=r"of shapes \(4, 3, 8\), .*: give each four axes, \[b heads t d\]; x"):
+        attend(q[0], q[0], q[0], fused=fused)
+    for k, v in ((q.float(), q.float()), (q, q.float())):
+        with pytest.raises(ValueError, match="queries of torch.float64, keys of .*: give all the same floating"):
+            attend(q, k, v, fused=fused)
+    with pytest.raises(ValueError, match="queries of torch.int64"):
+        attend(*3 * [q.long()], fused=fused)
+    layer, x = build(fused=fused), noise(2, 5, 16)
+    with pytest.raises(ValueError, match=r"x of shape \(5, 16\): give \[b t 16\], a batch of sequences"):
+        layer(x[0])
+    with pytest.raises(ValueError, match=r"memory of shape \(2, 5, 8\): give \[b t 16\]"):
+        layer(x, x[..., :8])
+    for look in (layer, layer.weights):
+        with pytest.raises(ValueError, match="2 sequences look at the memories of 1: give each its own"):
+            look(x, x[:1])
+    additive_layer = AdditiveAttention(6, 4, hidden=3).double()
+    for q, k in (((1, 2, 6), (2, 3, 4)), ((2, 2, 4), (2, 3, 4)), ((2, 6), (2, 3, 4))):
+        with pytest.raises(ValueError, match=r"queries of shape .*: give \[b t 6\] and \[b s 4\], of one batch"):
+            additive_layer(noise(*q), noise(*k))

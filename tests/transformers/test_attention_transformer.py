@@ -33,7 +33,6 @@ from helpers.transformers.attention import (
     words,
     written,
 )
-from tests.transformers.reference import unchecked
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # torch's encoder, about its fast path
 
@@ -297,7 +296,7 @@ def test_each_part_gets_its_own_mode_back(part):
     assert [module.training for module in model.modules()] == modes
 
 
-def test_caches_of_another_source_are_refused():
+def test_caches_of_another_source_are_refused(unchecked):
     model, source, target = build(), tokens(6, 4), tokens(5, 5, seed=1)
     memory, caches = model.encode(source), model.caches()
     whole = model(source, target)
@@ -310,7 +309,7 @@ def test_caches_of_another_source_are_refused():
         (target[:1, 2:3], memory, source): "1 targets for the memories of 2 sources: give each its own",
         (target[0, 2:3], memory, source): r"target of shape \(1,\)",
     }.items():
-        with pytest.raises(ValueError, match=match), unchecked():
+        with pytest.raises(ValueError, match=match):
             model.decode(*bad, caches)
     for some in (caches[:1], [*caches, caches[0]], []):
         with pytest.raises(ValueError, match="[0-3] caches for 2 layers: give each its own"):
@@ -449,7 +448,7 @@ def test_device_and_dtype(positions, device):
     assert (half(source, target).float() - exact).abs().max() < 0.1 * exact.abs().max()
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named(unchecked):
     model, source, target = build(), tokens(6), tokens(5, seed=1)
     for bad in (13, -1):
         wrong = source.clone()
@@ -483,7 +482,7 @@ def test_bad_input_is_named():
         build(rotary=True)
     with pytest.raises(ValueError, match="context = 0: at least 1 position"):
         build(context=0)
-    with pytest.raises(ValueError, match=r"tokens of shape \(6,\): give \[b t\]"), unchecked():
+    with pytest.raises(ValueError, match=r"tokens of shape \(6,\): give \[b t\]"):
         model.encode(source[0])
     assert build(target_vocab=None).head.out_features == 13
     generator = torch.Generator()

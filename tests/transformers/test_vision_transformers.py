@@ -29,7 +29,7 @@ from helpers.transformers.vision_transformers import (
     vit_ti_16,
 )
 from tests.fresh import fresh
-from tests.transformers.reference import close, compare, fill, made, noise, unchecked
+from tests.transformers.reference import close, compare, fill, made, noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(image=12, patch=4, dim=16, depth=2, heads=4, hidden=24, classes=5)
@@ -307,7 +307,7 @@ def test_the_small_one_takes_small_images(image, patch):
     assert vit_small(image=image, patch=patch)(torch.zeros(1, 3, image, image)).shape == (1, 10)
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     with pytest.raises(ValueError, match="image = 225, patch = 16: .* multiple of the patch; resize or pad to 224"):
         vit_b_16(image=225)
     with pytest.raises(ValueError, match="image = 10, patch = 4: .* give a patch that divides it"):
@@ -316,7 +316,6 @@ def test_bad_input():
         vit_small(image=8, patch=0)
     with (
         pytest.raises(ValueError, match=r"image = \(12, 12\), patch = 4: give the side of a square in pixels"),
-        unchecked(),
     ):
         ViT(**SMALL | dict(image=(12, 12)))
     for builder in (
@@ -329,14 +328,11 @@ def test_bad_input():
     with pytest.raises(ValueError, match="hidden = 0: at least 1"):
         ViT(**SMALL | dict(hidden=0))
     network = small()
-    with unchecked():
-        for images in (noise(3, 12, 12), noise(1, 1, 12, 12)):
-            with pytest.raises(
-                ValueError, match=r"images of shape .*: give \[b 3 h w\]; image\[None\] is a batch of one"
-            ):
-                network(images)
-        with pytest.raises(ValueError, match=r"images of shape \(3, 12, 12\): give \[b c h w\]"):
-            patches(noise(3, 12, 12), 4)
+    for images in (noise(3, 12, 12), noise(1, 1, 12, 12)):
+        with pytest.raises(ValueError, match=r"images of shape .*: give \[b 3 h w\]; image\[None\] is a batch of one"):
+            network(images)
+    with pytest.raises(ValueError, match=r"images of shape \(3, 12, 12\): give \[b c h w\]"):
+        patches(noise(3, 12, 12), 4)
     with pytest.raises(ValueError, match=r"images of 16x12 pixels in a network for 12x12: .* resize\(network, image\)"):
         network(noise(1, 3, 16, 12))
     with pytest.raises(ValueError, match="image = 14, patch = 4"):

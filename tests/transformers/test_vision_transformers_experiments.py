@@ -166,10 +166,29 @@ def test_greys_and_their_histogram():
     found = experiments.histogram_bits(fair, torch.tensor([[2, 1]]))
     assert found == pytest.approx((2 - log2(1.001 / 1.004)) / 2)
     copies = torch.tensor([[0, 0], [1, 1], [2, 2], [3, 3]])  # the second is known once the first is
-    alone, in_pairs = (
-        experiments.histogram_bits(copies, torch.tensor([[2, 2]]), in_pairs=pairs) for pairs in (False, True)
-    )
+    alone, in_pairs = (experiments.histogram_bits(copies, torch.tensor([[2, 2]]), back=back) for back in ((), (1,)))
     assert alone == pytest.approx(2) and in_pairs == pytest.approx((2 - log2(0.251 / 0.254)) / 2)
+
+
+def test_a_histogram_may_know_the_pixel_above():
+    """The last of four pixels in rows of two is the sum of the one before and the one above."""
+    one, other = torch.tensor([[a, b] for a in (0, 1) for b in (0, 1)]).T
+    known = torch.stack([torch.zeros(4), other, one, one + other], 1).long()
+    before, above, both = (experiments.histogram_bits(known, known, back=back) for back in ((1,), (2,), (1, 2)))
+    assert before == pytest.approx(3 / 4, abs=0.02) and above == pytest.approx(3 / 4, abs=0.02)
+    assert both == pytest.approx(2 / 4, abs=0.02)  # the two that are drawn, and nothing for their sum
+
+
+def test_hidden_squares_are_judged_against_grey_and_their_neighbours():
+    truth = torch.ones(1, 1, 16, 16)
+    truth[..., 8:] = 3.0
+    seen = truth.clone()
+    seen[..., 2:4, 2:4] = 0.0  # among ones
+    seen[..., 2:4, 8:10] = 0.0  # five of the eight around are threes, three are ones
+    half = torch.where(seen == truth, truth, truth / 2)
+    found = experiments.hidden_errors(seen, half, truth)
+    assert found["network"] == pytest.approx(0.25)
+    assert found["mean of the visible squares around"] == pytest.approx((3 - 18 / 8) ** 2 * 4 / (4 * 1 + 4 * 9))
 
 
 def test_writers_learn_and_are_judged_in_bits():

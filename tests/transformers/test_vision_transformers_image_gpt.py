@@ -20,7 +20,7 @@ from helpers.transformers.vision_transformers import (
     masked_loss,
 )
 from tests.fresh import fresh
-from tests.transformers.reference import close, compare, fill, made, noise, unchecked
+from tests.transformers.reference import close, compare, fill, made, noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(colours=5, context=9, dim=8, depth=2, heads=2)
@@ -252,7 +252,7 @@ def test_device_and_dtype(device):
     assert network.bfloat16()(pixels).dtype == torch.bfloat16
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     network = small()
     with pytest.raises(ValueError, match="10 pixels in a network for 9: shrink the images"):
         network(draw(1, 10))
@@ -278,15 +278,12 @@ def test_bad_input():
         network.read(draw(1, 1), caches=network.caches()[:1])
     with pytest.raises(ValueError, match="0 pixels: there is nothing"):
         next(network.features(draw(1, 0)))
-    with unchecked():
-        with pytest.raises(ValueError, match=r"pixels of shape \(1, 3, 3\): give \[b t\]"):
-            network(draw(1, 3, 3))
-        for hidden in (torch.zeros(1, 9, dtype=torch.bool), torch.zeros(2, 9)):
-            for call in (network.fill_in, partial(masked_loss, noise(2, 9, 5))):
-                with pytest.raises(
-                    ValueError, match=r"hidden of shape .* for pixels of shape \(2, 9\): give a boolean"
-                ):
-                    call(draw(2, 9), hidden)
+    with pytest.raises(ValueError, match=r"pixels of shape \(1, 3, 3\): give \[b t\]"):
+        network(draw(1, 3, 3))
+    for hidden in (torch.zeros(1, 9, dtype=torch.bool), torch.zeros(2, 9)):
+        for call in (network.fill_in, partial(masked_loss, noise(2, 9, 5))):
+            with pytest.raises(ValueError, match=r"hidden of shape .* for pixels of shape \(2, 9\): give a boolean"):
+                call(draw(2, 9), hidden)
     with pytest.raises(ValueError, match="no pixel is hidden"):
         masked_loss(noise(1, 9, 5), draw(1, 9), torch.zeros(1, 9, dtype=torch.bool))
     with pytest.raises(ValueError, match="colours = 1, context = 9"):

@@ -10,7 +10,7 @@ from transformers import PerceiverConfig
 from transformers.models.perceiver.modeling_perceiver import PerceiverEncoder, generate_fourier_features
 
 from helpers.transformers.vision_transformers import Perceiver, fourier_features, grid
-from tests.transformers.reference import close, compare, fill, made, noise, unchecked
+from tests.transformers.reference import close, compare, fill, made, noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(channels=6, latents=4, dim=8, depth=2, heads=2, classes=5)
@@ -167,14 +167,13 @@ def test_positions_in_half_precision_are_those_in_single_rounded(dtype):
     assert torch.equal(fourier_features(at.to(dtype), bands=8, sides=(224,)), whole.to(dtype))
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     network = small()
-    with unchecked():
-        for inputs in (noise(7, 6), noise(2, 7, 5), noise(2, 6, 3, 3)):
-            with pytest.raises(ValueError, match=r"inputs of shape .*: give \[b s 6\], a row of features for each"):
-                network(inputs)
-        with pytest.raises(ValueError, match="places of torch.int64: give floats"):
-            fourier_features(torch.zeros(3, 1, dtype=torch.long), bands=2, sides=(3,))
+    for inputs in (noise(7, 6), noise(2, 7, 5), noise(2, 6, 3, 3)):
+        with pytest.raises(ValueError, match=r"inputs of shape .*: give \[b s 6\], a row of features for each"):
+            network(inputs)
+    with pytest.raises(ValueError, match="places of torch.int64: give floats"):
+        fourier_features(torch.zeros(3, 1, dtype=torch.long), bands=2, sides=(3,))
     with pytest.raises(ValueError, match="0 inputs: there is nothing"):
         network(noise(2, 0, 6))
     with pytest.raises(ValueError, match="depth = 0: a stack has at least 1"):

@@ -23,7 +23,7 @@ from helpers.transformers.vision_transformers import (
     windows,
 )
 from helpers.transformers.vision_transformers.swin import Block, joined
-from tests.transformers.reference import close, compare, fill, made, noise, unchecked
+from tests.transformers.reference import close, compare, fill, made, noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SMALL = dict(dim=8, depths=(2, 2), heads=(2, 4), window=3, patch=2, classes=5)
@@ -213,7 +213,7 @@ def test_the_small_one_takes_small_images(image, patch):
     assert swin_small(patch=patch)(torch.zeros(1, 3, image, image)).shape == (1, 10)
 
 
-def test_bad_input():
+def test_bad_input(unchecked):
     with pytest.raises(ValueError, match="image = 25, patch = 2: .* resize or pad to 24"):
         small()(noise(1, 3, 24, 25))
     with pytest.raises(ValueError, match=r"depths = \(2, 2\), heads = \(2,\): give one number of blocks"):
@@ -232,13 +232,12 @@ def test_bad_input():
     for window in (0, 4):
         with pytest.raises(ValueError, match=f"a map of 6x9 in windows of {window}: pad it to a multiple"):
             windows(noise(1, 6, 9, 2), window)
-    with unchecked():
-        with pytest.raises(ValueError, match=r"window = \(3, 3\): windows are square, give one number"):
-            Swin(**SMALL | dict(window=(3, 3)))
-        for images in (noise(3, 24, 24), noise(1, 1, 24, 24)):
-            with pytest.raises(ValueError, match=r"images of shape .*: give \[b 3 h w\]; image\[None\]"):
-                small()(images)
-        with pytest.raises(ValueError, match=r"a map of shape \(6, 6, 8\): give \[b h w 8\]"):
-            WindowAttention(dim=8, heads=2, window=3, shift=0).double()(noise(6, 6, 8))
+    with pytest.raises(ValueError, match=r"window = \(3, 3\): windows are square, give one number"):
+        Swin(**SMALL | dict(window=(3, 3)))
+    for images in (noise(3, 24, 24), noise(1, 1, 24, 24)):
+        with pytest.raises(ValueError, match=r"images of shape .*: give \[b 3 h w\]; image\[None\]"):
+            small()(images)
+    with pytest.raises(ValueError, match=r"a map of shape \(6, 6, 8\): give \[b h w 8\]"):
+        WindowAttention(dim=8, heads=2, window=3, shift=0).double()(noise(6, 6, 8))
     with torch.device("meta"), pytest.raises(ValueError, match="swin_t's published weights .* this network has 10"):
         swin_t(classes=10, weights="imagenet")

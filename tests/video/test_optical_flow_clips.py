@@ -135,9 +135,7 @@ def test_bad_input(folder, unchecked):
         frame_places(10, 4, stride=4)
     with pytest.raises(ValueError, match="no frame 9, only 6 can be read"):
         read_frames(path, [1, 9])
-    with pytest.raises(ValueError, match="no frame -1, only"):
-        read_frames(path, [-1, 2])
-    for places in ([], torch.tensor([True, False]), [0.5]):
+    for places in ([-1, 2], [], torch.tensor([True, False]), [0.5]):
         with pytest.raises(ValueError, match="places = .*: give the numbers of some frames"):
             read_frames(path, places)
     with pytest.raises(ValueError, match="size = 0"):

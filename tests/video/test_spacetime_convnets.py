@@ -368,6 +368,9 @@ def test_bad_input(unchecked):
         inflate(nn.Sequential(CoordConv(3, 4, 3)))
     with pytest.raises(ValueError, match="Upsample has no rule"):
         inflate(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Upsample(scale_factor=2)))
+    for layer in (nn.CircularPad2d(1), nn.LayerNorm([3, 4, 4])):
+        with pytest.raises(ValueError, match=f"{type(layer).__name__} has no rule"):
+            inflate(nn.Sequential(nn.Conv2d(3, 3, 3), layer))
     with pytest.raises(ValueError, match=r"padding = \(1, 1\), 'reflect'"):
         inflate(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"))
     with pytest.raises(ValueError, match="frames = 0"):

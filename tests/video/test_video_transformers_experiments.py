@@ -19,12 +19,14 @@ from helpers.video.video_transformers.experiments import (
     changes,
     equal_work,
     fields,
+    learn_folder,
     patch_shares,
     pixels,
     scheme_for,
     size_and_work,
     small_scheme,
     space_maps,
+    speed_of_finding,
     speeds,
     teach_families,
     teach_scheme,
@@ -167,10 +169,23 @@ def test_families_and_their_sizes(comparison):
 
 
 def test_finding_the_flow_costs_those_that_see_it(comparison):
-    alone, slower = speeds(comparison, "temporal stream", 0, clips=4)
-    assert 0 < slower < alone
-    alone, slower = speeds(comparison, "SlowFast, changes", 0, clips=4)
+    finding = speed_of_finding(comparison, clips=4)
+    alone, slower = speeds(comparison, "temporal stream", 0, finding, clips=4)
+    assert 1 / slower == pytest.approx(1 / alone + 1 / finding)
+    alone, slower = speeds(comparison, "SlowFast, changes", 0, finding, clips=4)
     assert 0 < slower == alone
+
+
+def test_a_folder_is_halved_class_by_class():
+    """Labels that alternate: every second video of all would be of one class."""
+    videos = torch.rand(8, 4, 3, 32, 32)
+    videos[1::2] *= torch.linspace(0, 1, 4)[:, None, None, None]  # class 1 lights up
+    right = learn_folder(videos, torch.tensor([0, 1] * 4), 30, seed=0)
+    assert right.shape == (4,) and right.all()
+    with pytest.raises(ValueError, match=r"\[2, 1\] videos of the classes: give each two at least"):
+        learn_folder(videos[:3], torch.tensor([0, 1, 0]), 1, seed=0)
+    with pytest.raises(ValueError, match=r"\[2, 0, 2\] videos"):
+        learn_folder(videos[:4], torch.tensor([0, 2, 0, 2]), 1, seed=0)
 
 
 def test_attention_on_motion_is_that_of_the_last_step(comparison):

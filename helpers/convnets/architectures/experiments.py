@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from helpers.convnets.architectures import (
@@ -94,15 +95,14 @@ def error_without(net: nn.Module, names: Sequence[str], data: Labelled) -> float
 
 
 def steps_to(losses: Float[np.ndarray, " t"], level: float = 0.5, window: int = 10) -> int:
-    """The first step at which the mean of `window` losses lies below `level`; the number of losses if none does."""
+    """After how many steps the mean of the last `window` losses lies below `level`; the number of losses if never."""
     smooth = np.convolve(losses, np.ones(window) / window, "valid")
-    return int(np.append(np.flatnonzero(smooth < level), len(losses))[0])
+    return int(np.append(np.flatnonzero(smooth < level) + window, len(losses))[0])
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's correlation of two lists without ties: 1 for the same order, -1 for the reverse."""
-    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    """Spearman's correlation: 1 for the same order, -1 for the reverse; values that are equal share their mean rank."""
+    return float(spearmanr(a, b).statistic)
 
 
 def count(net: nn.Module) -> int:

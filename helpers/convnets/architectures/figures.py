@@ -34,7 +34,7 @@ def published(
     for name, entry in entries.items():
         x, y = entry.multiply_adds, entry.top5.percent
         colour = tint((entry.year - min(years)) / (max(years) - min(years)))
-        ax.scatter(x, y, entry.parameters / 3e5, color=colour, alpha=0.55)
+        ax.scatter(x, y, entry.parameters / 3e5, color=colour, alpha=0.55, edgecolors=INK, linewidths=0.5)
         ax.annotate(name, (x, y), size=8, xytext=label_places[name], textcoords="offset points")
     ax.set(
         xscale="log",
@@ -66,7 +66,9 @@ def losses_by_depth(
 
     figure, axes = pyplot.subplots(1, len(panels), figsize=(WIDE, 3), sharey=True)
     for ax, (title, runs) in zip(axes, panels.items()):
-        curves(None, {name: F.avg_pool1d(losses, window, 1) for name, losses in runs.items()}, ax=ax)
+        smooth = {name: F.avg_pool1d(losses, window, 1) for name, losses in runs.items()}
+        steps = max(losses.shape[1] for losses in runs.values())
+        curves(range(window // 2, steps - window // 2), smooth, ax=ax)  # a mean stands in the middle of its window
         ax.set(title=title, xlabel="step")
         ax.get_legend().set_visible(ax is axes[0])
     axes[0].set_ylabel("training loss")
@@ -130,7 +132,7 @@ def ranked_prices(prices: Mapping[str, Price], marked: Sequence[str]) -> "matplo
     for i, (ax, title) in enumerate(zip(axes, titles)):
         ranked = sorted(prices, key=lambda name: prices[name][i], reverse=True)
         values = [prices[name][i] for name in ranked]
-        ax.barh(ranked, values, color=[COLOURS[name in marked] for name in ranked])
+        ax.scatter(values, ranked, color=[COLOURS[name in marked] for name in ranked], s=16)
         powers = 10.0 ** np.floor(np.log10(min(values))), 10.0 ** np.ceil(np.log10(max(values)))
         ax.set(xscale="log", xlim=powers)
         ax.set_title(title, size=10)

@@ -164,8 +164,9 @@ class ResNet(nn.Module):
     doubles and the side halves. The stem of `small=False` halves the side
     twice (images of 224 pixels), that of `small=True` keeps it (32 pixels).
     `norm` makes the norm of so many channels. `zero_last` starts the last
-    norm of each branch at 0, so that every block starts as the identity
-    (Goyal et al. 2017, arXiv:1706.02677). `survival` is the probability that
+    norm of each branch at 0, so that every block without a projection
+    starts as the identity on what a ReLU gives (Goyal et al. 2017,
+    arXiv:1706.02677). `survival` is the probability that
     the last block survives, see `linear_decay`. `classes=None` leaves `fc`
     out: the network then ends in features, one vector an image.
     """

@@ -42,10 +42,11 @@ def conv_transpose2d_by_hand(
 ) -> Float[Tensor, "o oh ow"]:
     """Each pixel stamps a copy of the kernel; copies that overlap add up.
 
-    Raises `ValueError` where channels or sizes do not fit.
+    Raises `ValueError` where channels or sizes do not fit, and for padding that leaves nothing.
     """
     _fits(image, kernel.shape[0])
     (rows, columns), (kh, kw) = image.shape[1:], kernel.shape[2:]
+    conv_transpose_output_size((rows, columns), (kh, kw), stride, padding)  # refuses what is impossible
     size = conv_transpose_output_size((rows, columns), (kh, kw), stride)
     output = image.new_zeros(kernel.shape[1], *size)
     for i in range(rows):

@@ -298,7 +298,7 @@ def errors(sorted_out: Mapping[str, Errors], objects: int) -> Figure:
 
 
 def precision_and_recall(curves: Mapping[float, Mapping[str, tuple[Tensor, Tensor]]], what: str) -> Figure:
-    """Precision against recall, a panel for each overlap and a line for each detector, with a mark at each tenth."""
+    """Precision against recall, a panel for each overlap and a line for each detector, with six marks."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(6.4, 3), dpi=90, sharey=True)

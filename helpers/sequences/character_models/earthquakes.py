@@ -125,7 +125,7 @@ def conv(d_in: int, d_out: int, kernel: int, stride: int = 1):
 
 
 def decoder(channels: int) -> nn.Sequential:
-    """Three times as many steps doubled, then a logit for each."""
+    """Double the steps three times, from t / 8 to t, then give a logit for each."""
     double, half = nn.Upsample(scale_factor=2), channels // 2
     ups = [double, *conv(channels, half, 5), double, *conv(half, half, 5)]
     last = nn.Conv1d(half, 1, 9, padding=4)

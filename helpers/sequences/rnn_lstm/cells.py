@@ -20,6 +20,8 @@ def rnn_cell(
     nonlinearity: str = "tanh",
 ) -> Float[Tensor, "b h"]:
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU for tanh."""
+    if nonlinearity not in NONLINEARITIES:
+        raise ValueError(f"nonlinearity = {nonlinearity!r}: tanh or relu")
     f = NONLINEARITIES[nonlinearity]
     return f(linear(x, W_ih, b_ih) + linear(h, W_hh, b_hh))
 
@@ -71,7 +73,7 @@ def gru_cell(
     """h' = (1 - z) n + z h: update gate z, candidate n, reset gate r.
 
     As in torch (and cuDNN), r multiplies W_hn h + b_hn; in the paper it
-    multiplies h, and z and 1 - z are exchanged.
+    multiplies h. Chung et al. 2014 (arXiv:1412.3555) exchange z and 1 - z.
     """
     W_ir, W_iz, W_in = W_ih.chunk(3)
     W_hr, W_hz, W_hn = W_hh.chunk(3)

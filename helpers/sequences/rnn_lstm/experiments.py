@@ -152,7 +152,7 @@ class Speller(nn.Module):
     def spell(self, images: Float[Tensor, "b c h w"]) -> list[str]:
         """The word that is written for each image, up to its first dot."""
         written = self.writer.write(self.look(images)[None], 6).tolist()
-        return ["".join(LETTERS[i] for i in row).rstrip(".") for row in written]
+        return ["".join(LETTERS[i] for i in row).split(".")[0] for row in written]
 
 
 def train_speller(digits: ImageSet, run: int, *, steps: int) -> Speller:
@@ -220,7 +220,7 @@ def reversal_loss(net: nn.Module, batch: Sequence[Tensor]) -> Float[Tensor, ""]:
 def reversal_scores(
     run: int, hidden: int, *, lengths: Sequence[int], steps: int, device: Device = "cpu"
 ) -> Float[Tensor, "lengths"]:
-    """Which fraction of new strings of each length passes through a state of `hidden` numbers without an error."""
+    """Which fraction of freshly drawn strings of each length passes through a state of `hidden` numbers without an error."""
     noise = torch.Generator().manual_seed(run)
     torch.manual_seed(run)
     net = EncoderDecoder(GRU, dim=16, hidden=hidden, vocab=8)
@@ -241,7 +241,7 @@ def grow(depth: int | None, n: int, draw: random.Random) -> list[Tree]:
 def expression_scores(
     run: int, *, depths: Sequence[int], steps: int, device: Device = "cpu"
 ) -> Float[Tensor, "2 depths"]:
-    """Which fraction of 200 new expressions of each depth a `TreeNet` and a GRU that reads them flat evaluate rightly.
+    """Which fraction of 200 freshly drawn expressions of each depth a `TreeNet` and a GRU that reads them flat evaluate rightly.
 
     Both learn from the same expressions of depth 1 to 3, in the same order; each is seen twice.
     """

@@ -139,7 +139,7 @@ def reviews(
     padded with 0, their lengths, and 1 for praise or 0 for blame.
 
     One clause or, three times in four, two around *but*, of which the
-    second counts; *not* turns a clause round. No bag of words can tell.
+    second counts; *not* turns a clause round. No bag of words can always tell.
     """
     check(n=n)
     rows, labels = [], []
@@ -193,7 +193,7 @@ def moving_dot(
 ) -> tuple[Float[Tensor, "n f h w"], Int[Tensor, "n f"]]:
     """Clips of a dot that moves up, right, down or left and sometimes
     turns; the label of a frame is the last move (the first frame's, which
-    nobody can know, is the move to come). The edges are glued together.
+    no forward reader can know, is the move to come). The edges are glued together.
     With the chance `turns` a move is drawn anew, so that it may stay.
     """
     check(n=n, frames=frames, size=size)

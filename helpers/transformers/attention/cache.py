@@ -1,4 +1,4 @@
-"""Keys and values that were computed before: what makes a decoder's step cost the same at every length."""
+"""Keys and values that were computed before: a decoder's step projects its new token alone, and still attends to all."""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -39,8 +39,8 @@ class Pairs(NamedTuple):
 def strings(task: str, n: int, generator: torch.Generator, *, low: int = 5, high: int = 10) -> Pairs:
     """`n` different strings of `low` to `high` digits, and the same copied, reversed or sorted.
 
-    No string comes twice, so that a split holds out strings that were never seen. Raises `ValueError` where there are fewer
-    than `n` likely ones.
+    No string comes twice, so that a split holds out strings that were never seen. Raises `ValueError` when fewer than
+    `n` different ones were drawn.
     """
     if task not in TASKS:
         raise ValueError(f"task = {task!r}: one of {', '.join(TASKS)}")

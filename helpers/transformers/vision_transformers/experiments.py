@@ -65,7 +65,7 @@ def crops(n: int, side: int, generator: torch.Generator) -> Float[Tensor, "n 1 h
 def cover(
     images: Float[Tensor, "b 1 16 16"], generator: torch.Generator
 ) -> tuple[Bool[Tensor, "b 64"], Float[Tensor, "b 1 16 16"]]:
-    """Half of the 64 squares at random, and the images without them."""
+    """Each of the 64 squares with probability 1/2, and the images without these."""
     hidden = torch.rand(len(images), 64, generator=generator) < 0.5
     hidden = hidden.to(images.device)
     wide = hidden.view(-1, 1, 8, 8).repeat_interleave(2, 2)
@@ -105,6 +105,20 @@ def fill(model: ViT, images: Float[Tensor, "b 1 16 16"], seed: int) -> Float[Ten
     guess = model.heads(model.features(seen)[:, 1:])
     guess = torch.where(hidden[..., None], guess, patches(images, 2))
     return torch.stack([seen, F.fold(guess.mT, 16, 2, stride=2), images])
+
+
+def hidden_errors(
+    seen: Float[Tensor, "b 1 16 16"], filled: Float[Tensor, "b 1 16 16"], truth: Float[Tensor, "b 1 16 16"]
+) -> dict[str, float]:
+    """Squared error in the hidden squares of `fill`, over that of grey: of the network, and of the mean of the up to eight
+    visible squares around each (grey where all are hidden).
+    """
+    visible = (seen == truth).to(truth)
+    around, count = (F.avg_pool2d(x, 6, stride=2, padding=2) for x in (seen * visible, visible))
+    means = (around / count.clamp(min=1e-6)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    guesses = {"network": filled, "mean of the visible squares around": torch.where(visible.bool(), truth, means)}
+    grey = (seen - truth).square().sum()
+    return {name: ((guess - truth).square().sum() / grey).item() for name, guess in guesses.items()}
 
 
 def cosines(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
@@ -199,17 +213,22 @@ def accuracy_on_digits(
 
 @torch.no_grad()
 def seconds_of_both(side: int, *, times: int = 5) -> Float[Tensor, "times 2"]:
-    """CPU seconds of global attention and of windows of 7, forward on a map of `side` by `side`, in turns."""
-    whole = MultiHeadAttention(dim=32, heads=2)
-    windowed = WindowAttention(dim=32, heads=2, window=7, shift=0)
-    tokens = torch.randn(1, side, side, 32)
-    seconds = torch.zeros(times, 2)
-    for one in seconds:
-        for i, call in enumerate((partial(whole, tokens.flatten(1, 2)), partial(windowed, tokens))):
+    """CPU seconds of global attention and of windows of 7, forward on a map of `side` by `side`.
+
+    Of width 96 with three heads, as in Swin's first stage; in turns, each first in every other, after one that does not count.
+    """
+    tokens = torch.randn(1, side, side, 96)
+    calls = (
+        partial(MultiHeadAttention(dim=96, heads=3), tokens.flatten(1, 2)),
+        partial(WindowAttention(dim=96, heads=3, window=7, shift=0), tokens),
+    )
+    seconds = torch.zeros(times + 1, 2)
+    for turn in range(times + 1):
+        for i in (0, 1) if turn % 2 else (1, 0):
             begun = time.process_time()
-            call()
-            one[i] = time.process_time() - begun
-    return seconds
+            calls[i]()
+            seconds[turn, i] = time.process_time() - begun
+    return seconds[1:]
 
 
 def partition(side: int, window: int, shift: int) -> Int[Tensor, "h w"]:
@@ -327,15 +346,20 @@ def greys(images: Float[Tensor, "n 1 h w"]) -> Int[Tensor, "n t"]:
 
 
 def histogram_bits(
-    known: Int[Tensor, "n t"], asked: Int[Tensor, "m t"], *, in_pairs: bool = False
+    known: Int[Tensor, "n t"], asked: Int[Tensor, "m t"], *, back: tuple[int, ...] = ()
 ) -> float:
     """Bits per pixel when each pixel is coded by the greys that it has in the known pictures, a thousandth added.
 
-    With `in_pairs` they are counted apart for each grey of the pixel before; before the first stands a 0.
+    They are counted apart for the greys of the pixels that lie `back` in reading order: (1,) is the pixel before, (1, 12)
+    that and, in rows of 12, the one above. Before the first pixel stand zeros.
     """
-    before = [F.pad(x, (1, 0))[:, :-1] if in_pairs else torch.zeros_like(x) for x in (known, asked)]
-    pairs = F.one_hot(before[0] * GREYS + known, GREYS**2).double().mean(0).unflatten(1, (GREYS, GREYS))  # t before now
-    share = (pairs + 0.001) / (pairs + 0.001).sum(2, keepdim=True)
+    kinds = GREYS ** len(back)
+    before = [
+        sum((F.pad(x, (b, 0))[:, :-b] * GREYS**i for i, b in enumerate(back)), torch.zeros_like(x))
+        for x in (known, asked)
+    ]
+    counts = F.one_hot(before[0] * GREYS + known, kinds * GREYS).double().mean(0).unflatten(1, (kinds, GREYS))
+    share = (counts + 0.001) / (counts + 0.001).sum(2, keepdim=True)  # place, before, now
     own = share[torch.arange(asked.shape[1]), before[1], asked]
     return -own.log2().mean().item()
 
@@ -359,7 +383,7 @@ def next_loss(model: ImageGPT, batch: Batch) -> Float[Tensor, ""]:
 def filling_loss(
     model: ImageGPT, batch: Batch, generator: torch.Generator
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of 40 hidden pixels in 100, from the others."""
+    """Cross-entropy of hidden pixels, each with probability 0.4, from the others."""
     (pixels,) = batch
     hidden = torch.rand(pixels.shape, generator=generator) < 0.4
     hidden = hidden.to(pixels.device)

@@ -108,10 +108,10 @@ def whole_numbers(places: Sequence[int] | Tensor) -> list[int]:
     numbers = torch.as_tensor(places)
     if not numbers.numel() or numbers.ndim != 1 or (
         numbers.is_floating_point() or numbers.dtype == torch.bool
-    ):
+    ) or (numbers < 0).any():
         raise ValueError(
-            f"places = {places}: give the numbers of some frames, such as "
-            "[0, 4, 9]"
+            f"places = {places}: give the numbers of some frames, from 0 on, "
+            "such as [0, 4, 9]"
         )
     return numbers.tolist()
 

@@ -161,6 +161,8 @@ FLAT = (  # layers that know two axes and have no rule here
     nn.modules.padding.ZeroPad2d,
     nn.modules.padding.ReflectionPad2d,
     nn.modules.padding.ReplicationPad2d,
+    nn.modules.padding.CircularPad2d,
+    nn.LayerNorm,
     nn.Upsample,
     nn.Fold,
     nn.Unfold,

@@ -235,12 +235,25 @@ def size_and_work(
     return size, work
 
 
+def speed_of_finding(comparison: Comparison, clips: int = 24) -> float:
+    """For how many clips per second the flow is found."""
+    return inputs_per_second(
+        lambda films: find_flow(films, levels=1, steps=3),
+        comparison.test.videos[:clips],
+    )
+
+
 def speeds(
-    comparison: Comparison, name: str, run: int, clips: int = 24
+    comparison: Comparison,
+    name: str,
+    run: int,
+    finding: float,
+    clips: int = 24,
 ) -> tuple[float, float]:
     """Clips per second from what a network sees, and from the films.
 
-    The second counts the time to find the flow, for those that see it.
+    The second counts the time to find the flow, of `finding` clips per
+    second, for those that see it.
     """
     some = slice(clips)
     videos = comparison.test.videos[some]
@@ -249,9 +262,6 @@ def speeds(
     )
     if "flow" not in FAMILIES[name][0]:
         return alone, alone
-    finding = inputs_per_second(
-        lambda films: find_flow(films, levels=1, steps=3), videos, repeats=1
-    )
     return alone, 1 / (1 / alone + 1 / finding)
 
 
@@ -262,7 +272,19 @@ def learn_folder(
     *,
     seed: int,
 ) -> Bool[Tensor, " m"]:
-    """Learn from every second video; which of the others are told right."""
+    """Learn from every second video of each class; which of the others are
+    told right.
+
+    Raises `ValueError` for a class with fewer than two videos.
+    """
+    counts = labels.bincount().tolist()
+    if min(counts, default=0) < 2:
+        raise ValueError(
+            f"{counts} videos of the classes: give each two at least, one "
+            "to learn from and one to be judged on"
+        )
+    place = (labels[:, None] == labels).tril().sum(1)  # in its class, from 1
+    shown, asked = place % 2 == 1, place % 2 == 0
     seen = changes(videos)
     torch.manual_seed(seed)
     network = small_scheme(
@@ -271,7 +293,7 @@ def learn_folder(
         image=seen.shape[3],
         classes=int(labels.max()) + 1,
     )
-    learned = seen[::2], labels[::2]
+    learned = seen[shown], labels[shown]
     taught(
         network,
         classification_loss,
@@ -282,7 +304,7 @@ def learn_folder(
         seed=seed,
     )
     with torch.no_grad():
-        return network(seen[1::2]).argmax(1) == labels[1::2]
+        return network(seen[asked]).argmax(1) == labels[asked]
 
 
 def patch_shares(
