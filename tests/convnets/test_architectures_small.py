@@ -137,7 +137,7 @@ def test_compiles_without_a_graph_break(name, unchecked):
 
 
 def test_inductor_agrees(unchecked):
-    """Once for the package, on a net of few kernels: the others' graphs are whole, and compiling each takes a minute."""
+    """Once for the package, on a net of few kernels: the others' graphs are whole, and each would take half a minute."""
     network = build("lenet_small").eval()
     entry = CATALOGUE["lenet_small"]
     images = torch.randn(2, entry.channels, entry.image, entry.image)
