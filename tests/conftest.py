@@ -58,6 +58,9 @@ def figures_are_closed():
 def unchecked():
     """Without the checks of shapes that only tests install: what a reader meets, and what a compiler can follow."""
     jaxtyping_config.update("jaxtyping_disable", True)
+    # All checked functions share one piece of wrapping code, so that their compilations would add up to the compiler's limit.
+    if compiler := sys.modules.get("torch._dynamo"):
+        compiler.reset()
     yield
     jaxtyping_config.update("jaxtyping_disable", False)
 

@@ -1,9 +1,7 @@
 """Outputs of torchvision's and timm's networks, from their state dicts, with random weights and running statistics."""
 
 import pytest
-import timm
 import torch
-from timm.models.nasnet import NASNetALarge
 from torch import nn
 from torch.testing import assert_close
 from torchvision import models
@@ -24,7 +22,9 @@ from helpers.convnets.architectures import (
 )
 from helpers.convnets.output_size import ALEXNET, as_module, layer_table
 
+pytestmark = pytest.mark.usefixtures("uninitialised")  # all states are loaded
 K = 10
+STEP = 37  # numbers between two filters
 HEADS = dict(aux_logits=True, init_weights=False)
 RESNETS = [
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
@@ -52,23 +52,32 @@ COMPARED = [pair for pair in PAIRS if pair[-1]]
 def reference(name, options, classes=K):
     """torchvision's network, or timm's where `options` is None."""
     if options is None:
+        import timm
+
         return timm.create_model(name, num_classes=classes)
     return getattr(models, name)(num_classes=classes, **options)
 
 
 def random_state(network: nn.Module, dtype=torch.float64) -> dict[str, torch.Tensor]:
-    """Values for a state dict: weights that keep the size of activations, running statistics far from 0 and 1."""
+    """Values for a state dict: weights that keep the size of activations, running statistics far from 0 and 1.
+
+    The filters of all layers are windows on one row of numbers, each a few further on: the largest network has 127 million.
+    """
     random = torch.Generator().manual_seed(0)
-    state = {}
+    row, scaled, state = torch.rand(2**18, generator=random, dtype=dtype) - 0.5, {}, {}
     for key, tensor in network.state_dict().items():
-        draw = torch.rand(tensor.shape, generator=random, dtype=dtype).add_(0.5)
         if key.endswith("num_batches_tracked"):
-            draw = torch.tensor(3)
+            state[key] = torch.tensor(3)
         elif tensor.ndim > 1:
-            draw.sub_(1).mul_((24 / tensor[0].numel()) ** 0.5)  # in place: the largest has 102 million
-        elif not key.endswith(("running_var", "weight")):
-            draw.sub_(1).mul_(0.3)
-        state[key] = draw
+            fan = tensor[0].numel()
+            if fan not in scaled:
+                scaled[fan] = row * (24 / fan) ** 0.5
+            strides = STEP, *torch.empty(tensor.shape[1:], device="meta").stride()
+            start = int(torch.randint(len(row) - STEP * len(tensor) - fan, (), generator=random))
+            state[key] = scaled[fan].as_strided(tensor.shape, strides, start)
+        else:
+            draw = torch.rand(tensor.shape, generator=random, dtype=dtype)
+            state[key] = draw + 0.5 if key.endswith(("running_var", "weight")) else 0.3 * (draw - 0.5)
     return state
 
 
@@ -184,6 +193,8 @@ def test_images_are_rescaled_for_published_weights_and_heads_may_be_left_out(bui
 @pytest.mark.parametrize("side", [63, 64])
 def test_cells_of_nasnet_match_timm(side):
     """The large network made narrow; at either side some maps are odd, so that the cells pad and halve unevenly."""
+    from timm.models.nasnet import NASNetALarge
+
     ours, theirs = twins(
         lambda: nasnet.NASNet(depth=6, width=8, stem=12, classes=K),
         lambda: NASNetALarge(num_classes=K, stem_size=12, num_features=24 * 8),

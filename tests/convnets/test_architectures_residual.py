@@ -4,11 +4,9 @@ import math
 from functools import partial
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.testing import assert_close
 from torchvision.ops import FrozenBatchNorm2d
@@ -38,7 +36,7 @@ PUBLISHED = [
     *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2"),
 ]
 VARIANTS = {  # what the presets of test_architectures_small.py leave out
-    "plain": lambda **o: resnet_small(residual=False, **o),
+    "plain": lambda **o: resnet_small(depth=8, residual=False, **o),
     "pre-activation, bottlenecks": lambda **o: preactivation_small(depth=11, bottleneck=True, **o),
 }
 
@@ -170,6 +168,8 @@ def test_frozen_norms_and_features():
 
 
 def test_preactivation_matches_timm():
+    import timm
+
     reference = unsettled(timm.create_model("resnetv2_50", num_classes=7)).eval()
     ours = resnetv2_50(classes=7).double().eval()
     ours.load_state_dict(reference.state_dict())
@@ -416,6 +416,8 @@ def test_the_gates_bias_says_how_much_is_carried(bias, low, high):
 
 
 def digits(n=512):
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     return torch.tensor(data.images[:n, None] / 16, dtype=torch.float32), torch.tensor(data.target[:n])
 
@@ -446,14 +448,14 @@ SHALLOW = {
 
 
 @pytest.mark.parametrize("name", SHALLOW)
-def test_learns_toy_problem(name):
+def test_learns_toy_problem(name, unchecked):
     x, y = digits()
     net = SHALLOW[name]()
     train(net, x, y, steps=40)
     assert accuracy(net, x, y) > 0.6
 
 
-def test_highway_nets_train_where_plain_ones_stall():
+def test_highway_nets_train_where_plain_ones_stall(unchecked):
     x, y = digits()
     losses = {}
     for kind in ("highway", "plain"):
@@ -534,7 +536,7 @@ def test_device_and_dtype(name):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_compiles_without_a_graph_break(name, unchecked):
+def test_compiles_without_a_graph_break(name, unchecked, norms_only_shift):
     torch.compiler.reset()
     net, x = VARIANTS[name](channels=1), torch.randn(2, 1, 12, 12)
     compiled = torch.compile(net, fullgraph=True, backend="eager")

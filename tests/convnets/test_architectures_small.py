@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from helpers.convnets.architectures.alexnet import alexnet_small
 from helpers.convnets.architectures.catalogue import CATALOGUE
-from helpers.convnets.architectures.googlenet import googlenet_small
-from helpers.convnets.architectures.inception import inception_small
+from helpers.convnets.architectures.googlenet import Inception, googlenet_small
+from helpers.convnets.architectures.inception import Mixed, inception_small
 from helpers.convnets.architectures.mobilenet import mobilenet_small
 from helpers.convnets.architectures.network_in_network import network_in_network_small
 from helpers.data import glyphs
@@ -19,6 +19,8 @@ from helpers.data import glyphs
 SMALL = [name for name, entry in CATALOGUE.items() if entry.small]
 # Networks of full size whose code no small preset runs.
 LARGE = ["lenet5", "googlenet_2014", "googlenet", "inception_v3"]
+# The fewest layers that run every line.
+SHALLOW = {"densenet_small": 10, "preactivation_small": 8, "resnet_small": 8, "highway_small": 5, "highway_mlp": 3}
 SLOW = {  # many layers and no norm, or gates that begin closed
     "network_in_network_small": dict(steps=33, rate=0.003),
     "squeezenet_small": dict(steps=33, rate=0.003),
@@ -50,7 +52,7 @@ def build(name, device="cpu", **options) -> nn.Module:
 
 def train(network, images, labels, *, steps=21, rate=0.004) -> list[float]:
     """The losses of a few steps on the same ten digits."""
-    optimizer = torch.optim.Adam(network.train().parameters(), lr=rate)
+    optimizer = torch.optim.Adam(network.train().parameters(), lr=rate, fused=True)
     losses = []
     for _ in range(steps):
         loss = F.cross_entropy(network(images), labels)
@@ -62,14 +64,14 @@ def train(network, images, labels, *, steps=21, rate=0.004) -> list[float]:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_learns_toy_problem(name, digits):
+def test_learns_toy_problem(name, digits, unchecked):
     """At first it cannot know, log 10 = 2.3 or worse; a few steps later it has begun to tell the ten digits apart."""
     losses = train(build(name, channels=1), *digits, **SLOW.get(name, {}))
     assert losses[0] > 2 and losses[-1] < 1.5, losses
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_variants_learn(name, digits):
+def test_variants_learn(name, digits, unchecked):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = VARIANTS[name]()
@@ -117,13 +119,28 @@ def test_runs_on_a_gpu(name):
         assert network(images.to(memory_format=torch.channels_last)).isfinite().all()
 
 
+def thinned(network: nn.Module, images: torch.Tensor) -> nn.Module:
+    """A large network whose modules of Inception, which the presets compile, are one convolution each."""
+    seen = []
+    blocks = [(name, module) for name, module in network.named_modules() if isinstance(module, Inception | Mixed)]
+    handles = [m.register_forward_hook(lambda m, given, made: seen.append((given[0], made))) for _, m in blocks]
+    network(images)
+    for handle, (name, _), (x, y) in zip(handles, blocks, seen, strict=True):
+        handle.remove()
+        pooled = nn.AdaptiveAvgPool2d(y.shape[2:])
+        network.set_submodule(name, nn.Sequential(pooled, nn.Conv2d(x.shape[1], y.shape[1], 1, device=x.device)))
+    return network
+
+
 @pytest.mark.parametrize("name", [*SMALL, *LARGE])
-def test_compiles_without_a_graph_break(name, unchecked):
+def test_compiles_without_a_graph_break(name, unchecked, norms_only_shift):
     entry = CATALOGUE[name]
     device = "meta" if name in LARGE else "cpu"
-    network = build(name, device).train()
+    options = {"depth": SHALLOW[name]} if name in SHALLOW else {}
+    network = build(name, device, **options).train()
     images = torch.randn(2, entry.channels, entry.image, entry.image, device=device)
-    torch._dynamo.reset()
+    if name in LARGE:
+        network = thinned(network, images)
     compiled = torch.compile(network, fullgraph=True, backend="eager")
     if device == "meta":
         outputs = compiled(images)
@@ -133,7 +150,9 @@ def test_compiles_without_a_graph_break(name, unchecked):
         torch.manual_seed(0)
         found = compiled(images)
         torch.manual_seed(0)
-        assert_close(found, build(name).train()(images), rtol=1e-4, atol=1e-4)
+        expected = network(images)
+        spread = expected.std()
+        assert_close(found / spread, expected / spread, rtol=1e-4, atol=1e-4)
 
 
 def test_inductor_agrees(unchecked):
@@ -141,6 +160,5 @@ def test_inductor_agrees(unchecked):
     network = build("lenet_small").eval()
     entry = CATALOGUE["lenet_small"]
     images = torch.randn(2, entry.channels, entry.image, entry.image)
-    torch._dynamo.reset()
     with torch.no_grad():
         assert_close(torch.compile(network, fullgraph=True)(images), network(images), rtol=1e-3, atol=1e-4)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from scipy.ndimage import label as connected
 from scipy.optimize import linear_sum_assignment
-from skimage.color import deltaE_ciede2000, rgb2lab
 from torch.nn.functional import avg_pool2d
 
 from helpers.data.scenes import (
@@ -165,6 +164,8 @@ def test_images_are_finite_textures_in_range() -> None:
 
 def test_colours_have_one_name_each() -> None:
     """In every material and light the mean colour of a thing is nearest, in CIELAB, to the colour of its name."""
+    from skimage.color import rgb2lab
+
     names, palette = list(COLOURS), rgb2lab(np.array(list(COLOURS.values()))[None])[0]
     wrong = []
     for i in range(150):
@@ -178,6 +179,8 @@ def test_colours_have_one_name_each() -> None:
 
 def test_the_palette_is_fit_for_the_colour_blind() -> None:
     """Any two colours stay at least 12 CIEDE2000 apart in the simulations of Machado et al. 2009 (severity 1)."""
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
     simulations = {
         "normal": np.eye(3),
         "protanopia": [

@@ -6,9 +6,6 @@ from math import log
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
-from sklearn.naive_bayes import GaussianNB
 from torch import nn
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 from torch.testing import assert_close
@@ -337,6 +334,8 @@ def test_linear_gaussian_samples_what_it_models():
 
 
 def test_optimum_of_the_linear_gaussian_model():
+    from sklearn.decomposition import PCA
+
     data = world(2, 6, seed=3).sample(400, generator=generator())
     best = LinearGaussian.fit(data, 2)
     pca = PCA(2).fit(data.numpy())
@@ -358,6 +357,8 @@ def test_optimum_of_the_linear_gaussian_model():
 
 
 def test_linear_autoencoder_spans_the_pca_subspace():
+    from sklearn.decomposition import PCA
+
     x = (normal(300, 6) * torch.tensor([3.0, 2.0, 1.0, 0.5, 0.3, 0.2])) @ torch.linalg.qr(normal(6, 6, seed=1))[0]
     model = build(partial(mlp_autoencoder, image=(6,), dim=2, hidden=())).double()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=500, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
@@ -379,6 +380,9 @@ def test_linear_autoencoder_spans_the_pca_subspace():
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_matches_reference_gaussian_classifiers(classes):
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+    from sklearn.naive_bayes import GaussianNB
+
     x, y = normal(200, 4), torch.arange(200) % classes
     x = x @ normal(4, 4, seed=1) + normal(classes, 4, seed=2)[y]
     y[:30] = 0  # unequal priors

@@ -612,6 +612,8 @@ def double_players(device, norm=True):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_compiled_players_are_equal(device, compiler, unchecked):
+    """On the CPU a VAE is the one that Inductor compiles for this part."""
+    backend = "inductor" if device == "cuda" else "aot_eager"
     torch.manual_seed(0)
     g, d = double_players(device)
     z, x = torch.randn(12, 4).double().to(device), torch.rand(12, 3, 8, 8).double().to(device) * 2 - 1
@@ -623,7 +625,7 @@ def test_compiled_players_are_equal(device, compiler, unchecked):
     with torch.no_grad():
         expected = both(z, x, y)
         try:
-            found = compiler(both, fullgraph=True)(z, x, y)
+            found = compiler(both, backend=backend, fullgraph=True)(z, x, y)
         except Exception as error:
             if "InvalidCxxCompiler" in repr(error) or "Python.h" in str(error):
                 pytest.skip("needs a C++ compiler and Python's headers for torch.compile")

@@ -217,7 +217,6 @@ def test_learning_looks_at_all_targets_once_before_any_step(data, far_away):
 @pytest.mark.usefixtures("unchecked")
 def test_losses_compile_without_a_graph_break(name, data):
     losses, model = ALL[name][1], build(name)
-    torch._dynamo.reset()
     found = torch.compile(losses, backend="eager", fullgraph=True)(model, *data)
     for key, value in losses(model, *data).items():
         torch.testing.assert_close(found[key], value)

@@ -85,8 +85,8 @@ def coco(found, boxes, labels, most, ignored=None, areas=None):
     return evaluation.eval["precision"][..., -1].mean(1), evaluation.eval["recall"][..., -1]
 
 
-@pytest.mark.parametrize("seeds", [range(0, 20), range(20, 40)], ids=["0-19", "20-39"])
-def test_matches_reference(seeds):
+@pytest.mark.parametrize("seeds", [range(0, 12), range(12, 24)], ids=["0-11", "12-23"])
+def test_matches_reference(seeds, unchecked):
     compared = 0
     for seed in seeds:
         most = (100, 5)[seed % 2]
@@ -99,13 +99,13 @@ def test_matches_reference(seeds):
                 np.testing.assert_array_equal(ours.isnan().numpy(), theirs == -1)
                 np.testing.assert_allclose(ours.nan_to_num(-1), theirs, rtol=0, atol=1e-12)
             compared += int((result.precision > 0).sum())
-    assert compared > 1000  # figures that are neither 0 nor missing
+    assert compared > 600  # figures that are neither 0 nor missing
 
 
-def test_crowds_and_areas_of_outlines_match_reference():
+def test_crowds_and_areas_of_outlines_match_reference(unchecked):
     """A third of the objects are crowds, and an outline has a part of its box's area."""
     compared = 0
-    for seed in range(40, 52):
+    for seed in range(40, 46):
         found, boxes, labels = case(seed)
         g = torch.Generator().manual_seed(seed)
         crowds = [torch.rand(len(x), generator=g) < 1 / 3 for x in labels]
@@ -118,7 +118,7 @@ def test_crowds_and_areas_of_outlines_match_reference():
             compared += int((result.precision > 0).sum())
         plain = evaluate_detections(found, boxes, labels, classes=CLASSES).precision
         assert not torch.equal(plain.nan_to_num(), torch.from_numpy(expected[0][..., 0].T))
-    assert compared > 300
+    assert compared > 150
 
 
 def test_a_crowd_is_met_by_what_lies_in_it_however_much_that_is():

@@ -313,7 +313,7 @@ def test_fast_rcnn_takes_either_pooling(pool, few):
 
 
 def train(name, model, scenes, steps: int, rate: float = 1e-3) -> None:
-    optimizer = torch.optim.AdamW(model.train().parameters(), rate)
+    optimizer = torch.optim.AdamW(model.train().parameters(), rate, fused=True)
     generator = random()
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate * min(1, 2 - 2 * step / steps)
@@ -354,7 +354,7 @@ def pretrained(easy):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_learns_toy_problem(name, easy, pretrained):
+def test_learns_toy_problem(name, easy, pretrained, unchecked):
     trunk = copy.deepcopy(pretrained[0])
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -368,7 +368,9 @@ def test_learns_toy_problem(name, easy, pretrained):
             model = rfcn.rfcn_small(trunk, classes=CLASSES)
     model.rules = model.rules._replace(count=12)
     train(name, model, easy, 60)
-    places, kinds = hits(DETECT[name](model, easy.images), easy)
+    parts = easy.images[:32].split(8)  # 1,536 crops at a time
+    found = [one for images in parts for one in DETECT[name](model, images)]
+    places, kinds = hits(found, easy)
     assert places > 0.8 and kinds > 0.65  # a guess is right half of the time
 
 

@@ -4,13 +4,10 @@ from functools import partial
 from math import exp, log
 
 import pytest
-import timm
 import torch
-from timm.models.byobnet import checkpoint_filter_fn
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPModel
 
 from helpers.data import batches
 from helpers.multimodal.clip import (
@@ -80,7 +77,9 @@ def texts(b: int = 3, t: int = 9, *, vocab: int = 30, pad: int = 0) -> torch.Ten
     return rows
 
 
-def theirs(*, end: int = 29, pad: int = 29, attention: str = "sdpa") -> CLIPModel:
+def theirs(*, end: int = 29, pad: int = 29, attention: str = "sdpa") -> nn.Module:
+    from transformers import CLIPConfig, CLIPModel
+
     words = dict(bos_token_id=28, eos_token_id=end, pad_token_id=pad)
     config = CLIPConfig(
         text_config=words
@@ -113,6 +112,8 @@ def ours() -> CLIP:
 @pytest.mark.parametrize("builder", RELEASED)
 def test_parameter_count(builder):
     """The released counts, those of transformers, and each name of its state, shape for shape."""
+    from transformers import CLIPConfig, CLIPModel
+
     count, text, vision, width = RELEASED[builder]
     config = CLIPConfig(text_config=text | dict(projection_dim=width), vision_config=vision, projection_dim=width)
     with torch.device("meta"):
@@ -128,6 +129,8 @@ def test_parameter_count(builder):
 
 def test_parameter_count_of_the_resnet():
     """The released count; the image encoder has those of timm's and a name for each of OpenAI's."""
+    import timm
+
     with torch.device("meta"):
         mine, reference = clip_rn50(), timm.create_model("resnet50_clip")
     assert sum(p.numel() for p in mine.parameters()) == 102_007_137
@@ -248,6 +251,9 @@ def test_names_are_those_of_the_released_files():
 
 def test_resnet_matches_timm():
     """timm reads OpenAI's names into a network of its own, which it builds from other parts."""
+    import timm
+    from timm.models.byobnet import checkpoint_filter_fn
+
     mine = fill(clip_rn50(image=64).image.double()).eval()
     reference = timm.create_model("resnet50_clip", img_size=64, num_classes=1024).double().eval()
     state = {f"visual.{name}": value for name, value in mine.state_dict().items()}

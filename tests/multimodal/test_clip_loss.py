@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.testing import assert_close
-from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from helpers.multimodal.clip import chunked_loss, contrastive_loss, gathered_loss, pull_and_push, symmetric_loss
 from tests.training.processes import alone_and_in_two
@@ -34,6 +33,8 @@ def test_equal_logits_give_log_n(n):
 
 
 def test_matches_reference():
+    from transformers.models.clip.modeling_clip import image_text_contrastive_loss
+
     images, texts, scale = features(5)
     logits = scale * images @ texts.T
     close(symmetric_loss(logits), image_text_contrastive_loss(logits.T))

@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
 from helpers.multimodal.clip import (
@@ -82,6 +81,8 @@ def test_few_shots_are_as_many_of_each_class():
 
 
 def test_linear_probe_matches_reference():
+    from sklearn.linear_model import LogisticRegression
+
     features, labels = noise(60, 4), torch.arange(60) % 3
     features = features + 2 * F.one_hot(labels, 4)
     reference = LogisticRegression(C=0.5, max_iter=1000).fit(features.numpy(), labels.numpy())

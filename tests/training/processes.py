@@ -53,6 +53,7 @@ def take_part(rank: int, port: int, work: Callable, *arguments: Any) -> Any:
     sys.path.insert(0, ROOT)
     words = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "none"}
     words |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    words |= {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": 1}
     os.environ |= {key: str(value) for key, value in words.items()}
     return work(*arguments)
 
@@ -62,9 +63,11 @@ def leave(program: Path, folder: Path) -> None:
     runpy.run_path(str(program))["main"](folder)
 
 
-def printed(program: Path) -> str:
+def printed(program: Path, *arguments: Path) -> str:
     """What a script prints."""
     torch.set_num_threads(1)
+    if arguments:
+        sys.argv[1:] = map(str, arguments)
     with contextlib.redirect_stdout(io.StringIO()) as text:
         runpy.run_path(str(program), run_name="__main__")
     return text.getvalue()

@@ -6,8 +6,6 @@ from functools import partial
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
-from transformers.models.t5.modeling_t5 import T5Attention
 
 from helpers.transformers.attention import (
     LearnedPositions,
@@ -47,6 +45,8 @@ def test_a_shift_is_one_rotation_for_all_positions(k):
 
 
 def test_rotary_matches_transformers():
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
     q, k, at = noise(2, 3, 7, 8), noise(2, 3, 7, 8, seed=1), torch.arange(4, 11)
     turn = torch.cat(2 * [angles(at, 8)], 1)[None]
     expected = apply_rotary_pos_emb(q, k, turn.cos(), turn.sin())
@@ -68,6 +68,8 @@ def test_rotary_products_depend_on_the_difference_alone():
 
 
 def test_rotary_layer_turns_queries_and_keys_but_no_values():
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
     layer, at = MultiHeadAttention(dim=16, heads=2, kv_heads=1, rotary=True).double(), torch.arange(6)
     x = noise(1, 6, 16)
     q, k, v = F.linear(x, layer.in_proj_weight, layer.in_proj_bias).split([16, 8, 8], 2)
@@ -83,6 +85,8 @@ def test_rotary_layer_turns_queries_and_keys_but_no_values():
 @pytest.mark.parametrize("both_ways", [True, False])
 @pytest.mark.parametrize(("buckets", "distance"), [(32, 128), (8, 20)])
 def test_buckets_match_t5(buckets, distance, both_ways):
+    from transformers.models.t5.modeling_t5 import T5Attention
+
     difference = torch.arange(-300, 301)[None]
     found = relative_bucket(difference, buckets=buckets, distance=distance, both_ways=both_ways)
     expected = T5Attention._relative_position_bucket(difference, both_ways, buckets, distance)

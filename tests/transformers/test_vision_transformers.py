@@ -3,13 +3,11 @@
 from functools import partial
 
 import pytest
-import timm
 import torch
 import torchvision
 from torch.nn import functional as F
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from benchmarks.vision_transformers import VIT, renamed
 from helpers.transformers.vision_transformers import (
     Perceiver,
     ViT,
@@ -66,6 +64,8 @@ def test_parameter_count(builder, parameters):
     [(vit_ti_16, "vit_tiny_patch16_224", 5_717_416), (vit_s_16, "vit_small_patch16_224", 22_050_664)],
 )
 def test_parameter_count_of_the_small_ones(builder, name, parameters):
+    import timm
+
     with torch.device("meta"):
         ours, reference = builder(), timm.create_model(name)
     assert sum(p.numel() for p in ours.parameters()) == parameters
@@ -118,6 +118,10 @@ def test_matches_reference_while_training():
 
 
 def test_matches_timm():
+    import timm
+
+    from benchmarks.vision_transformers import VIT, renamed
+
     reference = fill(
         timm.models.VisionTransformer(
             img_size=12, patch_size=4, embed_dim=16, depth=2, num_heads=4, mlp_ratio=1.5, num_classes=5

@@ -6,7 +6,6 @@ from functools import partial
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
 
 from helpers.transformers.vision_transformers import (
     ImageGPT,
@@ -31,7 +30,9 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 5, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def theirs(**options) -> ImageGPTForCausalImageModeling:
+def theirs(**options) -> torch.nn.Module:
+    from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
+
     words = dict(n_layer=2, n_embd=8, n_head=2, n_positions=9, vocab_size=6) | options
     return ImageGPTForCausalImageModeling(ImageGPTConfig(**words, use_cache=False))
 

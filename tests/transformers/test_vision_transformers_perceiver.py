@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import PerceiverConfig
-from transformers.models.perceiver.modeling_perceiver import PerceiverEncoder, generate_fourier_features
 
 from helpers.transformers.vision_transformers import Perceiver, fourier_features, grid
 from tests.transformers.reference import close, compare, fill, made, noise
@@ -50,6 +48,8 @@ def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_matches_reference(rounds):
     """One look, then the same stack `rounds` times, as in transformers: outputs and gradients."""
+    from transformers.models.perceiver.modeling_perceiver import PerceiverConfig, PerceiverEncoder
+
     words = dict(d_latents=8, num_self_attends_per_block=2, num_blocks=rounds, num_self_attention_heads=2)
     words |= dict(
         num_cross_attention_heads=2, cross_attention_shape_for_attention="q", attention_probs_dropout_prob=0.0
@@ -70,6 +70,8 @@ def test_matches_reference(rounds):
 
 
 def test_positions_match_reference():
+    from transformers.models.perceiver.modeling_perceiver import generate_fourier_features
+
     sides = (5, 4)
     assert grid(*sides)[[0, 1, -1]].tolist() == [[-1, -1], [-1, pytest.approx(-1 / 3)], [1, 1]]
     expected = generate_fourier_features(grid(*sides)[None], 3, sides)[0]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
-from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
@@ -63,6 +62,8 @@ def pairs():
 
 def test_matches_reference(pairs):
     """Nearer to the truth than scikit-image's two on the same frames, where something moves."""
+    from skimage.registration import optical_flow_ilk, optical_flow_tvl1
+
     first, second, truth, moving = pairs
     errors = {method.__name__: endpoint_error(method(first, second), truth, moving) for method in METHODS}
     for reference in (optical_flow_ilk, optical_flow_tvl1):

@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from sklearn.svm import LinearSVC
 from torch import nn
 
 from helpers.convnets.architectures.resnet import resnet18
@@ -142,6 +141,8 @@ def test_fusion_by_average():
 
 def test_fusion_by_svm():
     """Two streams that each tell one bit of four classes: neither knows, the SVM on both does."""
+    from sklearn.svm import LinearSVC
+
     labels = torch.arange(4).repeat(30)
     noisy = 0.3 * noise(120, 8)
     first, second = noisy[:, :4].clone(), noisy[:, 4:].clone()

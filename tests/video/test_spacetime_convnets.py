@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from timm.layers import pad_same
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models.video import r3d_18
@@ -274,6 +273,8 @@ def test_only_the_first_two_pools_leave_time_alone():
 @pytest.mark.parametrize("kernel, stride", [((7, 3, 3), (2, 2, 2)), ((3, 2, 7), (1, 2, 2)), ((2, 3, 1), (2, 1, 1))])
 @pytest.mark.parametrize("sides", [(9, 12, 7), (10, 5, 8)])
 def test_padding_is_tensorflows(kernel, stride, sides):
+    from timm.layers import pad_same
+
     x = noise(1, 2, *sides)
     padded = same(x, kernel, stride)
     in_space = pad_same(x.transpose(1, 2)[0], kernel[1:], stride[1:])  # timm's, image by image
