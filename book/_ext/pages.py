@@ -103,7 +103,7 @@ def write_picture(notebook: dict, target: Path) -> None:
     image = Image.open(io.BytesIO(base64.b64decode(figure))).convert("RGBA")
     image.thumbnail((CARD_WIDTH, CARD_WIDTH))
     target.parent.mkdir(parents=True, exist_ok=True)
-    image.save(target, quality=80)
+    image.save(target, quality=55)
 
 
 def paragraph(*parts: nodes.Node | str) -> nodes.paragraph:
