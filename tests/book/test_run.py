@@ -1,15 +1,12 @@
 """One notebook and one script on several processes: what the page on running promises."""
 
-import os
 import re
-import subprocess
-import sys
 
 import nbformat
 import pytest
 
 from tests.training.processes import in_two, printed
-from tools.notebooks import BOOK, ROOT, SETUP, normalise
+from tools.notebooks import BOOK, SETUP, normalise
 
 # A page whose training has tiny settings; the weights say whether two processes found what one finds.
 TRAINING = """from torch.nn import functional as F
@@ -48,6 +45,7 @@ def test_the_script_of_the_page_runs_alone_and_in_two_processes(tmp_path):
 
 @pytest.mark.notebooks
 def test_a_page_on_two_processes_equals_one(tmp_path):
+    """The kernel of each process is its own; the cells of the page, run as a script, are what one process finds."""
     page = tmp_path / "book/part/chapter.ipynb"
     page.parent.mkdir(parents=True)
     cells = [
@@ -60,16 +58,10 @@ def test_a_page_on_two_processes_equals_one(tmp_path):
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)
     written = tmp_path / "_build/runs/part/chapter-seed=3.ipynb"
-    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    texts = []
-    for launcher in ([], two):
-        result = subprocess.run(
-            [sys.executable, *launcher, str(driver), str(tmp_path)],
-            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.count("Wrote") == 1  # process 0 alone
-        texts.append(nbformat.read(written, as_version=4).cells[-1].outputs[0].text)
-        written.unlink()
-    assert texts[0] == texts[1]
-    assert texts[0].endswith("\n0\n") and len(texts[0].split()) == 10
+    first, second = in_two(printed, driver, tmp_path)
+    assert (first.count("Wrote"), second) == (1, "")  # process 0 alone
+    text = nbformat.read(written, as_version=4).cells[-1].outputs[0].text
+    script = tmp_path / "cells.py"
+    script.write_text("\n".join(["seed = 3", *TRAINING.splitlines()]))
+    assert text == printed(script)
+    assert text.endswith("\n0\n") and len(text.split()) == 10

@@ -15,6 +15,13 @@ from tools.notebooks import ROOT, chapters
 from tools.site import HTML, pages
 
 WORDS = {  # a word that readers would look for, for each chapter
+    "early_vision": "superquadric",
+    "nearest_neighbours": "Manhattan",
+    "linear_classifiers": "hinge",
+    "perceptrons": "exclusive",
+    "backpropagation": "Jacobian",
+    "activations": "maxout",
+    "frameworks": "prototxt",
     "optimizers": "AdaGrad",
     "output_size": "Toeplitz",
     "architectures": "FractalNet",
