@@ -5,6 +5,7 @@ import ast
 import base64
 import datetime
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell
+from PIL import Image
 
 from helpers.ledger import CLAIM_MIME
 from tools.fingerprint import OWN, fingerprint
@@ -129,6 +131,15 @@ def _merged(outputs: list) -> list:
     return merged
 
 
+def pack(notebook: nbformat.NotebookNode) -> None:
+    """Store each picture in as few bytes as PNG can without a loss; matplotlib does not look for them."""
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        if picture := output.get("data", {}).get("image/png"):
+            packed = io.BytesIO()
+            Image.open(io.BytesIO(base64.b64decode(picture))).save(packed, "PNG", optimize=True)
+            output.data["image/png"] = base64.b64encode(packed.getvalue()).decode()
+
+
 def refresh(name: str) -> None:
     """Write the common setup cell into a notebook, execute it in place and store its normalised outputs.
 
@@ -149,6 +160,7 @@ def refresh(name: str) -> None:
     except CellExecutionError as error:
         raise SystemExit(f"{path.relative_to(ROOT)} was left as it was: a cell failed.\n{error}") from None
     normalise(notebook)
+    pack(notebook)
     if json.loads(nbformat.writes(notebook))["cells"] != before or "measured" not in notebook.metadata:
         notebook.metadata["measured"] = figures | {"date": datetime.date.today().isoformat()}
     nbformat.validate(notebook)

@@ -1,5 +1,8 @@
 """`make run`, `make refresh`, `make verify`: what they refuse, what they write, what they leave as it was."""
 
+import base64
+import io
+
 import nbformat
 import pytest
 
@@ -115,3 +118,22 @@ def test_parameters_are_plain_literals():
     )
     with pytest.raises(ValueError):
         parameters(notebook)
+
+
+def test_pictures_are_packed_without_a_loss():
+    """The same pixels in fewer bytes, and nothing more to gain the second time."""
+    from matplotlib import pyplot
+    from PIL import Image
+
+    figure, ax = pyplot.subplots()
+    ax.imshow([[0, 1], [2, 3]])
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
+    output = nbformat.v4.new_output("display_data", data={"image/png": base64.b64encode(drawn.getvalue()).decode()})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+    notebooks.pack(notebook)
+    packed = base64.b64decode(output.data["image/png"])
+    assert len(packed) < len(drawn.getvalue())
+    assert Image.open(io.BytesIO(packed)).convert("RGBA").tobytes() == Image.open(drawn).convert("RGBA").tobytes()
+    notebooks.pack(notebook)
+    assert base64.b64decode(output.data["image/png"]) == packed

@@ -208,6 +208,8 @@ def test_dead_units_get_no_gradient_and_others_do():
     F.cross_entropy(model(x), torch.arange(40) % 3).backward()
     assert (model[0].weight.grad[dead] != 0).any(1).all()
     assert dead_units(torch.tensor([[0.0, 1e-9], [-1, -5]])).tolist() == [True, False]
+    with pytest.raises(ValueError, match="2 of 4 inputs are not finite: the run has diverged"):
+        dead_units(torch.tensor([[-1.0, math.nan], [-1, math.inf]]))
 
 
 def test_fill_biases_is_torchs_constant():

@@ -129,7 +129,9 @@ def test_segments_and_crops():
 
 def test_grouping_trial_reports_shares():
     result = experiments.grouping_trial(3, train=16, held=8, more=2)
-    assert set(result) > {"whole picture", "segment", "true silhouette", "segments right"}
+    whole = {"whole picture, HOG", "whole picture, visual words"}
+    more = {f"{name}, 2 times the training pictures" for name in whole}
+    assert set(result) == {*whole, *more, "segment", "true silhouette", "segments right"}
     assert all(0 <= value <= 1 for value in result.values()) and result["true silhouette"] > 0.2
 
 

@@ -420,6 +420,8 @@ def test_device_and_dtype(device, file):
         ('name: "LeNet"', "layer: [", r"a value should stand here|should stand here, not"),
         ('name: "LeNet"', "5: 6", "line 2, column 1: the name of a field should stand here, not '5'"),
         ("type: \"Softmax\"  ", "", r"line \d+, column 1: this layer has no type"),
+        ("param { lr_mult: 1 }", 'param { name: "w" }', r"line \d+, column \d+: .* has no field 'name'"),
+        ("kernel_size: 5", "kernel_size: 5 } hdf5_data_param { shuffle: true", "hdf5_data_param has no field 'shuffle'"),
         ("param { lr_mult: 1 }", "param { } param { } param { lr_mult: 1 }", "layer 'conv1' has 4 param for 2 parameters"),
     ],
 )  # fmt: skip

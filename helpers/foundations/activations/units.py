@@ -31,8 +31,14 @@ def dead_units(z: Float[Tensor, "n d"]) -> Bool[Tensor, " d"]:
     """Which units are off for every sample, from their inputs z.
 
     A ReLU unit with z ≤ 0 for all n samples puts out zero and gets no
-    gradient from any of them.
+    gradient from any of them. Raises `ValueError` for inputs that are not
+    finite: such a unit is broken, not dead, and must not count as alive.
     """
+    if not z.isfinite().all():
+        raise ValueError(
+            f"{int((~z.isfinite()).sum())} of {z.numel()} inputs are not "
+            "finite: the run has diverged, lower its rate"
+        )
     return (z <= 0).all(0)
 
 

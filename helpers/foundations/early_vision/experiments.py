@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.data import ImageSet, photograph
+from helpers.data import ImageSet, photograph, scenes
 from helpers.foundations.early_vision.blocks import Ball, Box, Camera, View, box_corners, line_drawing, render
 from helpers.foundations.early_vision.edges import disc, laplacian_of_gaussian, step_edge, zero_crossings
 from helpers.foundations.early_vision.features import VisualWords, colour_histogram
@@ -21,10 +21,11 @@ from helpers.foundations.early_vision.hog import hog
 from helpers.foundations.early_vision.labelling import Drawing
 from helpers.foundations.early_vision.shading import Sketch, marked
 from helpers.foundations.early_vision.sift import Features, match, raw_patches, sift
+from helpers.training import train
+from helpers.training.classification import accuracy, classification_loss
 
 CAMERA, BOX, BALL = Camera(), Box(), Ball(-1.3, 10.6, 0.6)
 PHOTOGRAPHS = ("camera", "coffee", "astronaut", "chelsea", "rocket")
-SHAPES = ("disk", "square", "triangle", "star", "ring", "cross", "heart", "moon")
 
 
 def grey(name: str, size: int = 256) -> Float[Tensor, "size size"]:
@@ -260,12 +261,11 @@ def matching_table(
 
 def shapes_anywhere(n: int, seed: int, size: int = 32) -> tuple[ImageSet, Bool[Tensor, "n h w"]]:
     """One plain shape of eight, anywhere, on a textured ground; and where it is."""
-    from helpers.data.scenes import Rules, make_scenes
-
-    rules = Rules(count=1, shapes=SHAPES, sizes=("medium", "large"), materials=("plain",), backgrounds=TEXTURED)
-    scenes = make_scenes(n, size, seed=seed, rules=rules)
-    labels = torch.cat(scenes.labels)
-    return ImageSet(scenes.images.clamp(0, 1), labels, SHAPES), scenes.instances > 0
+    rules = scenes.Rules(
+        count=1, shapes=scenes.SHAPES, sizes=("medium", "large"), materials=("plain",), backgrounds=TEXTURED
+    )
+    made = scenes.make_scenes(n, size, seed=seed, rules=rules)
+    return ImageSet(made.images.clamp(0, 1), torch.cat(made.labels), scenes.SHAPES), made.instances > 0
 
 
 TEXTURED = ("clouds", "stripes", "checks", "brick", "grass", "gravel")
@@ -276,26 +276,24 @@ def objects(n: int, seed: int, size: int = 24) -> ImageSet:
 
     Shape k comes in four of the eight colours, k to k + 3: colour tells something of the class, and never all.
     """
-    from helpers.data.scenes import COLOURS, Rules, render, sample_scene
-
-    names = list(COLOURS)
-    pairs = [(shape, names[(k + i) % 8]) for k, shape in enumerate(SHAPES) for i in range(4)]
-    rules = Rules(count=1, shapes=SHAPES, combinations=pairs)
+    names = list(scenes.COLOURS)
+    pairs = [(shape, names[(k + i) % 8]) for k, shape in enumerate(scenes.SHAPES) for i in range(4)]
+    rules = scenes.Rules(count=1, shapes=scenes.SHAPES, combinations=pairs)
     generator = torch.Generator().manual_seed(seed)
     chance = torch.rand(n, 3, generator=generator).tolist()
     images, labels = [], []
     for i, (a, b, c) in enumerate(chance):
-        scene = sample_scene(seed, rules, index=i)
+        scene = scenes.sample_scene(seed, rules, index=i)
         (thing,) = scene.things
         place = (0.35 + 0.3 * a, 0.35 + 0.3 * b)
         thing = replace(thing, position=place, size=0.2 + 0.2 * c)
-        images.append(render(replace(scene, things=(thing,)), size).image)
-        labels.append(SHAPES.index(thing.shape))
-    return ImageSet(torch.stack(images).clamp(0, 1), torch.tensor(labels), SHAPES)
+        images.append(scenes.render(replace(scene, things=(thing,)), size).image)
+        labels.append(scenes.SHAPES.index(thing.shape))
+    return ImageSet(torch.stack(images).clamp(0, 1), torch.tensor(labels), scenes.SHAPES)
 
 
 def fine_hog(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-    """HOG with cells of 4 x 4 pixels and blocks of 2 x 2 cells, for pictures of 32 pixels."""
+    """HOG with cells of 4 x 4 pixels and blocks of 2 x 2 cells, for pictures of 24 or 32 pixels."""
     return hog(images, pixels_per_cell=4, cells_per_block=2)
 
 
@@ -341,19 +339,23 @@ def linear_accuracy(
 
 
 def grouping_trial(seed: int, train: int = 100, held: int = 80, more: int = 10) -> dict[str, float]:
-    """Test accuracy for the shape, from HOG of the whole picture, of the segment, and of the true silhouette.
+    """Test accuracy for the shape, from the whole picture, from the segment, and from the true silhouette.
 
-    The whole picture also with `more` times the training pictures. All share the validation and test pictures. "segments
-    right": the share of test pictures whose segment overlaps the shape by more than 0.8 (intersection over union).
+    HOG describes each; the whole picture also visual words, which do not mind where the shape lies, and either with `more`
+    times the training pictures. All share the validation and test pictures. "segments right": the share of test pictures
+    whose segment overlaps the shape by more than 0.8 (intersection over union).
     """
     images, masks = shapes_anywhere(2 * held + train * more, seed)
     few = 2 * held + train
     found = segments(images.images[:few])
     overlap = (found & masks[:few]).sum((1, 2)) / (found | masks[:few]).sum((1, 2))
     whole = fine_hog(images.images)
+    counts = VisualWords(100, seed).fit(images.images[2 * held : few])(images.images)
     inputs = {
-        "whole picture": whole[:few],
-        f"whole picture, {more} times the training pictures": whole,
+        "whole picture, HOG": whole[:few],
+        f"whole picture, HOG, {more} times the training pictures": whole,
+        "whole picture, visual words": counts[:few],
+        f"whole picture, visual words, {more} times the training pictures": counts,
         "segment": fine_hog(cropped(found)),
         "true silhouette": fine_hog(cropped(masks[:few])),
     }
@@ -385,21 +387,12 @@ def small_convnet(classes: int) -> nn.Module:
 
 def trained_convnet(data: ImageSet, seed: int, steps: int, rate: float) -> nn.Module:
     """The ConvNet after so many steps on these pictures."""
-    from helpers.training import train
-
-    def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        return F.cross_entropy(model(batch[0]), batch[1])
-
     torch.manual_seed(seed)
     model = small_convnet(len(data.classes))
     columns = (data.images, data.labels)
-    train(model, loss, columns, steps, rate=rate, batch_size=min(32, len(data)), seed=seed, rise=steps // 10)
+    batch_size = min(32, len(data))
+    train(model, classification_loss, columns, steps, rate=rate, batch_size=batch_size, seed=seed, rise=steps // 10)
     return model
-
-
-def convnet_accuracy(model: nn.Module, data: ImageSet) -> float:
-    with torch.no_grad():
-        return (model(data.images).argmax(1) == data.labels).double().mean().item()
 
 
 def size_trials(
@@ -421,15 +414,15 @@ def size_trials(
         features = {**FEATURES, "visual words + colour": partial(words_and_colour, words)}
         scores: dict[str, list[float]] = {name: [] for name in (*features, "ConvNet")}
         if not rate:
-            train = data.subset(slice(2 * held, 2 * held + middle))
-            tried = {r: trained_convnet(train, seed, sizes[middle], r) for r in rates}
-            rate = max(tried, key=lambda r: convnet_accuracy(tried[r], validation))
+            learnt = data.subset(slice(2 * held, 2 * held + middle))
+            tried = {r: trained_convnet(learnt, seed, sizes[middle], r) for r in rates}
+            rate = max(tried, key=lambda r: accuracy(tried[r], validation.images, validation.labels))
         for size, steps in sizes.items():
-            train = data.subset(slice(2 * held, 2 * held + size))
+            learnt = data.subset(slice(2 * held, 2 * held + size))
             for name, feature in features.items():
-                parts = [(feature(s.images), s.labels) for s in (train, validation, test)]
+                parts = [(feature(s.images), s.labels) for s in (learnt, validation, test)]
                 scores[name].append(linear_accuracy(*parts))
-            scores["ConvNet"].append(convnet_accuracy(trained_convnet(train, seed, steps, rate), test))
+            scores["ConvNet"].append(accuracy(trained_convnet(learnt, seed, steps, rate), test.images, test.labels))
         for name, values in scores.items():
             results.setdefault(name, []).append(values)
     return {name: torch.tensor(values) for name, values in results.items()}

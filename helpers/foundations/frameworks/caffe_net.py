@@ -18,7 +18,7 @@ LAYER: dict[str, Any] = {
     "bottom": [str],
     "top": [str],
     "include": [{"phase": ("TRAIN", "TEST")}],
-    "param": [{"name": str, "lr_mult": float, "decay_mult": float}],
+    "param": [{"lr_mult": float, "decay_mult": float}],
     "convolution_param": {
         "num_output": int, "kernel_size": int, "stride": int, "pad": int, "dilation": int, "group": int, "bias_term": bool,
         "weight_filler": FILLER, "bias_filler": FILLER,
@@ -33,7 +33,7 @@ LAYER: dict[str, Any] = {
     "concat_param": {"axis": int},
     "eltwise_param": {"operation": ("PROD", "SUM", "MAX")},
     "input_param": {"shape": [SHAPE]},
-    "hdf5_data_param": {"source": str, "batch_size": int, "shuffle": bool},
+    "hdf5_data_param": {"source": str, "batch_size": int},
 }
 NET = {"name": str, "layer": [LAYER], "input": [str], "input_shape": [SHAPE]}
 
