@@ -57,8 +57,17 @@ def test_price_counts_the_products():
     assert found.parameters == 64 * 16 + 16 + 160 + 10
     assert found.forward == 2 * 8 * (64 * 16 + 16 * 10)  # a product and a sum each
     assert found.both == found.forward + 2 * 8 * (64 * 16 + 2 * 16 * 10)  # the pictures need no slope
+    deeper = [experiments.price(16, depth, n=8) for depth in (1, 2, 8)]
+    assert deeper[0] == found
+    assert deeper[1].parameters == found.parameters + 16 * 16 + 16
+    assert deeper[1].both - found.both == 3 * (deeper[1].forward - found.forward) == 3 * 2 * 8 * 16 * 16
     ratios = experiments.time_ratios(64, 9, n=64)
     assert len(ratios) == 9 and np.median(ratios) > 1  # a single one may be disturbed
+
+
+def test_gradients_add_at_fan_out():
+    u, v, upstream = np.random.default_rng(3).standard_normal((3, 9))
+    assert experiments.fan_out_gap(u, v, upstream) < 1e-14
 
 
 def test_jacobians_act_as_their_operations_do():

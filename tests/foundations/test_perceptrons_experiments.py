@@ -49,7 +49,9 @@ def test_mistakes_and_bounds_belong_to_their_sets():
 
 
 def test_xor_is_solved_by_eight_units_and_by_no_single_one():
-    assert experiments.solves_xor(8, 0) and not experiments.solves_xor(1, 0)
+    won, lost = experiments.xor_run(8, 0), experiments.xor_run(1, 0)
+    assert won.solved and won.loss < 1e-3 and won.slope < 1e-2
+    assert not lost.solved and lost.loss > 0.4
     assert experiments.one_hot(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
 
 

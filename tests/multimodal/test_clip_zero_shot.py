@@ -89,6 +89,8 @@ def test_linear_probe_matches_reference():
     held = noise(200, 4, seed=1) + 1
     found = linear_probe(features, labels, strength=0.5)(held)
     assert found.tolist() == reference.predict(held.numpy()).tolist() and len(found.unique()) == 3
+    named = linear_probe(features, torch.tensor([7, 2, 90])[labels], strength=0.5)(held)
+    assert named.tolist() == [[7, 2, 90][label] for label in found]  # any numbers may name the classes
 
 
 def test_gap_is_between_the_means():

@@ -107,6 +107,17 @@ def torch_gap(case: Case) -> float:
     return float(max(gaps))
 
 
+def fan_out_gap(u: Float[np.ndarray, " n"], v: Float[np.ndarray, " n"], upstream: Float[np.ndarray, " n"]) -> float:
+    """The largest difference from torch of u's gradient in (u + v) · max(u, v), where u is used twice: the sum of both ways."""
+    total, top, product = Add(), Max(), Multiply()
+    product.forward(total.forward(u, v), top.forward(u, v))
+    to_total, to_top = product.backward(upstream)
+    added = total.backward(to_total)[0] + top.backward(to_top)[0]
+    a, b = (torch.tensor(part, requires_grad=True) for part in (u, v))
+    ((a + b) * torch.maximum(a, b)).backward(torch.from_numpy(upstream))
+    return float(abs(added - a.grad.numpy()).max())
+
+
 def check_of(case: Case) -> float:
     """What `gradient_check` says of a gate's backward pass, all inputs together."""
     out, gradients = through(case.gate, case.inputs)
@@ -238,19 +249,22 @@ class Price(NamedTuple):
     both: int
 
 
-def price(hidden: int, n: int = 8, d: int = 64, k: int = 10) -> Price:
-    """What torch's own counter sees of matrix products in a network with one hidden layer and `n` samples."""
+def price(hidden: int, depth: int = 1, *, n: int = 8, d: int = 64, k: int = 10) -> Price:
+    """What torch's own counter sees of matrix products in a network with `depth` hidden layers and `n` samples."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    weights = [torch.tensor(w, requires_grad=True) for w in layers(d, hidden, k, 0)]
-    x, y, counts = torch.ones(n, d, dtype=torch.float64), torch.zeros(n, dtype=torch.long), []
+    sizes = [d, *[hidden] * depth, k]
+    stack = nn.Sequential()
+    for before, after in zip(sizes, sizes[1:]):
+        stack.extend([nn.Linear(before, after), nn.ReLU()])
+    x, y, counts = torch.ones(n, d), torch.zeros(n, dtype=torch.long), []
     for slopes in (False, True):
         with FlopCounterMode(display=False) as counter:
-            loss = two_layer_loss(weights, x, y)
+            loss = F.cross_entropy(stack[:-1](x), y)  # no ReLU on the scores
             if slopes:
-                torch.autograd.grad(loss, weights)
+                loss.backward()
         counts.append(counter.get_total_flops())
-    return Price(sum(w.numel() for w in weights), *counts)
+    return Price(sum(p.numel() for p in stack.parameters()), *counts)
 
 
 def two_layer_loss(weights: Sequence[Tensor], x: Float[Tensor, "n d"], y: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -1,5 +1,6 @@
 """What the page runs: random sets that a plane separates, digits in pairs, XOR by networks, functions by width."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from helpers.data import ImageSet
 from helpers.foundations.perceptrons.functions import piecewise_linear
 from helpers.foundations.perceptrons.rule import perceptron_rule
-from helpers.foundations.perceptrons.two_layers import forward, train_two_layers
+from helpers.foundations.perceptrons.two_layers import forward, gradients, train_two_layers
 
 
 class Samples(NamedTuple):
@@ -69,12 +70,22 @@ def radius(M: Float[np.ndarray, "d d"]) -> float:
 # -- a hidden layer ----------------------------------------------------------------------------------------------------
 
 
-def solves_xor(hidden: int, seed: int, *, rate: float | int = 0.3, steps: int = 2000) -> bool:
-    """Whether a trained network of two layers ends on the right side at all four corners."""
+class XorRun(NamedTuple):
+    """How a network of two layers ends: right at all four corners or not, its loss, and the length of the loss's gradient."""
+
+    solved: bool
+    loss: float
+    slope: float
+
+
+def xor_run(hidden: int, seed: int, *, rate: float | int = 0.3, steps: int = 2000) -> XorRun:
+    """Train a network of two layers on the four corners, from weights four times the usual size."""
     samples = xor()
     x, y = samples.x[:, :2], samples.y[:, None]
     weights, _ = train_two_layers(x, y, hidden=hidden, rate=rate, steps=steps, seed=seed, size=4.0)
-    return bool((np.sign(forward(weights, x)[1]) == y).all())
+    loss, slopes = gradients(weights, x, y)
+    length = math.sqrt(sum(float(np.square(part).sum()) for part in slopes))
+    return XorRun(bool((np.sign(forward(weights, x)[1]) == y).all()), float(loss), length)
 
 
 def one_hot(labels: Shaped[np.ndarray, " n"], k: int) -> Float[np.ndarray, "n k"]:

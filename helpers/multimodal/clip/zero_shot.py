@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.foundations import linear_classifiers
+
 Embed = Callable[[list[str]], Tensor]
 
 
@@ -109,11 +111,11 @@ def linear_probe(
 ) -> Callable[[Float[Tensor, "m d"]], Int[Tensor, "m"]]:
     """A logistic regression on frozen features, as a function to labels.
 
-    scikit-learn's, by L-BFGS, whose C is `strength`: the larger, the less
-    the weights are held back (section 3.2 of the paper).
+    The probe of *Linear classifiers*, solved by L-BFGS (section 3.2 of the
+    paper). `strength` is scikit-learn's C: the larger, the less the weights
+    are held back. Raises `ValueError` for a strength that is not above 0,
+    features that are not finite and labels that do not fit them.
     """
-    from sklearn.linear_model import LogisticRegression
-
     if not strength > 0:
         raise ValueError(f"strength = {strength}: it is above 0, often 1")
     check_numbers(features)
@@ -121,14 +123,14 @@ def linear_probe(
         raise ValueError(
             f"{len(features)} features and {len(labels)} labels: one each"
         )
-    if len(labels.unique()) < 2:
+    classes, places = labels.to(features.device).unique(return_inverse=True)
+    if len(classes) < 2:
         raise ValueError("labels of 1 class: a probe tells 2 or more apart")
-    probe = LogisticRegression(C=strength, max_iter=1000)
-    probe.fit(features.double().cpu().numpy(), labels.cpu().numpy())
+    l2 = 1 / (strength * len(features))
+    probe = linear_classifiers.linear_probe(features.double(), places, l2=l2)
 
     def predict(features: Float[Tensor, "m d"]) -> Int[Tensor, "m"]:
-        found = probe.predict(features.double().cpu().numpy())
-        return torch.from_numpy(found).to(features.device)
+        return classes[probe(features.double()).argmax(1)]
 
     return predict
 
