@@ -382,6 +382,38 @@ def test_learns_toy_problem(file):
     assert solution.losses[-1] < 0.5 * solution.losses[0]
 
 
+def test_published_files_of_lenet_are_read(tmp_path):
+    """The fields of Caffe's own example: a database, its scale, display, snapshots; an HDF5 file stands in for the database."""
+    source = """layer { name: "mnist" type: "Data" top: "data" top: "label" include { phase: %s }
+      transform_param { scale: 0.00390625 }
+      data_param { source: "examples/mnist/mnist_%s_lmdb" batch_size: %d backend: LMDB } }"""
+    first, last = LENET_TRAIN.index("layer"), LENET_TRAIN.index('layer {\n  name: "conv1"')
+    train = source % ("TRAIN", "train", 64) + source % ("TEST", "test", 100)
+    published = LENET_TRAIN[:first] + train + LENET_TRAIN[last:]
+    plain = (
+        LENET_SOLVER.replace("10000", "3")
+        .replace("test_interval: 500", "test_interval: 3")
+        .replace("test_iter: 10 ", "test_iter: 1 ")
+    )
+    solver = plain.replace("lenet_train.prototxt", "examples/mnist/lenet_train_test.prototxt")
+    solver += 'display: 100 snapshot: 5000 snapshot_prefix: "examples/mnist/lenet" solver_mode: GPU'
+    images = torch.rand(100, 1, 28, 28, generator=generator())
+    labels = torch.arange(100) % 10
+    write_hdf5(tmp_path / "grey.h5", 256 * images, labels)
+    write_hdf5(tmp_path / "unit.h5", images, labels)
+    lmdbs = {f"examples/mnist/mnist_{part}_lmdb": tmp_path / "grey.h5" for part in ("train", "test")}
+    theirs = solve(solver, lmdbs, nets={"examples/mnist/lenet_train_test.prototxt": published}, seed=3)
+    ours = solve(plain, tmp_path / "unit.h5", seed=3)
+    assert theirs.losses == pytest.approx(ours.losses, abs=1e-6) and len(ours.losses) == 3
+    np.testing.assert_allclose(theirs.tests, ours.tests, atol=1e-5)
+    older = (
+        'name: "LeNet" input: "data" input_dim: 64 input_dim: 1 input_dim: 28 input_dim: 28'
+        + LENET[LENET.index('layer {\n  name: "conv1"') :]
+    )
+    net, new = net_from_prototxt(older, generator=generator()), net_from_prototxt(LENET, generator=generator())
+    assert net.shapes == new.shapes and torch.equal(net(images), new(images))
+
+
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_device_and_dtype(device, file):
     net = net_from_prototxt(MIXED, generator=torch.Generator(device).manual_seed(0), device=device)
@@ -399,7 +431,7 @@ def test_device_and_dtype(device, file):
     ("right", "wrong", "complaint"),
     [
         ("kernel_size: 5", "kernal_size: 5", r"line 13, column 21: .* has no field 'kernal_size': did you mean kernel_size\?"),
-        ('"ReLU"', '"Rilu"', r"line 43, column 24: type 'Rilu': known are Input, HDF5Data, Convolution"),
+        ('"ReLU"', '"Rilu"', r"line 43, column 24: type 'Rilu': known are Input, HDF5Data, Data, Convolution"),
         ("28 } }\n}", "28 } }", r"line 54, column 1: '}' for the bracket of line 3, column 7 should stand here, not the end"),
         ('bottom: "pool1"', 'bottom: "ip1"', "'conv2' reads 'ip1', and only a later layer, or this one, makes it"),
         ('bottom: "pool1"', 'bottom: "pool9"', r"line 22, column 39: layer 'conv2' reads 'pool9', and no layer makes it"),
@@ -420,6 +452,9 @@ def test_device_and_dtype(device, file):
         ('name: "LeNet"', "layer: [", r"a value should stand here|should stand here, not"),
         ('name: "LeNet"', "5: 6", "line 2, column 1: the name of a field should stand here, not '5'"),
         ("type: \"Softmax\"  ", "", r"line \d+, column 1: this layer has no type"),
+        ("pooling_param {", "lrn_param { k: 2 } pooling_param {", "a layer of type Pooling reads pooling_param, not lrn_param"),
+        ('type: "Input"  top: "data"', 'type: "Input" top: "data" transform_param { }', "reads input_param, not transform"),
+        ('name: "LeNet"', 'name: "LeNet" input: "x" input_dim: 1', "line 2, column 26: 1 inputs and 1 input_dim, four for each"),
         ("param { lr_mult: 1 }", 'param { name: "w" }', r"line \d+, column \d+: .* has no field 'name'"),
         ("kernel_size: 5", "kernel_size: 5 } hdf5_data_param { shuffle: true", "hdf5_data_param has no field 'shuffle'"),
         ("param { lr_mult: 1 }", "param { } param { } param { lr_mult: 1 }", "layer 'conv1' has 4 param for 2 parameters"),
@@ -457,7 +492,7 @@ def test_bad_data_are_refused(file, tmp_path):
         odd["data"], odd["label"] = np.zeros((4, 1, 2, 3), "f4"), np.zeros(3)
     with pytest.raises(ValueError, match="the data sets have the lengths {'data': 4, 'label': 3}"):
         solve(SOLVER, tmp_path / "odd.h5", nets={"plain": PLAIN})
-    with pytest.raises(ValueError, match="the net has no HDF5Data layer in the phase TRAIN"):
+    with pytest.raises(ValueError, match="the net has no HDF5Data or Data layer in the phase TRAIN"):
         solve(SOLVER, file, nets={"plain": LENET})
     with pytest.raises(ValueError, match="phase = 'BOTH': TRAIN or TEST"):
         net_from_prototxt(LENET, phase="BOTH")

@@ -69,13 +69,16 @@ def test_slope_is_followed(data):
     along, across = experiments.plane_through(walk, 0).flatten(1)
     assert_close(torch.stack([along @ along, across @ across, along @ across]), torch.tensor([1.0, 1, 0]))
     assert_close((walk[-1] - walk[0]).flatten() @ along, (walk[-1] - walk[0]).norm())
-    found = experiments.falls(data, walk[1], 20, 0)
+    along, found = experiments.falls(data, walk[1], 20, 0)
     W = walk[1].double().requires_grad_()
     (g,) = torch.autograd.grad(softmax_loss(x.double() @ W.T, data.labels), W)
     noise = torch.Generator().manual_seed(0)
-    ways = torch.stack([torch.randn(W.shape, generator=noise, dtype=torch.float64) for _ in range(20)])
+    sides = [torch.randn(W.shape, generator=noise, dtype=torch.float64) for _ in range(20)]
+    tilts = torch.tensor(experiments.TILTS).repeat(4)
+    ways = torch.stack([tilt * side / side.norm() - g / g.norm() for tilt, side in zip(tilts, sides)])
     cosines = -(ways * g).sum((1, 2)) / ways.flatten(1).norm(dim=1) / g.norm()
     assert_close(found, cosines, atol=1e-3, rtol=0)
+    assert abs(along - 1) < 1e-2 and (found < 1).all()
 
 
 @pytest.mark.parametrize("kind", ["hinge", "softmax"])

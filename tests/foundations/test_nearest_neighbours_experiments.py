@@ -84,7 +84,7 @@ def test_shapes_have_one_class_each():
 
 
 def test_world_varies_one_thing_at_a_time():
-    world = experiments.World(writers=8, size=12)
+    world = experiments.World(scans=8, size=12)
     same, _ = world.sets("pose", 0.0, 0, n=40, test=10)
     for k in range(10):
         mine = same.images[same.labels == k]
@@ -92,11 +92,11 @@ def test_world_varies_one_thing_at_a_time():
     learned, test = world.sets("variation", 1.0, 0, n=200, test=200)
     pool = world.pictures[:4].flatten(0, 1)
     assert distances(learned.images, pool).amin(1).max() < 1e-6
-    assert distances(test.images, pool).amin(1).median() > 0.1  # other writers
+    assert distances(test.images, pool).amin(1).median() > 0.1  # other scans
 
 
 def test_three_classifiers_learn_what_does_not_vary():
-    world = experiments.World(writers=2, size=12)
+    world = experiments.World(scans=2, size=12)
     found = experiments.three_classifiers(world.sets("light", 0.0, 0, n=150, test=60), 0, steps=60)
     assert (found > 0.95).all()
 

@@ -312,16 +312,25 @@ def two_weights(
     return torch.stack(path)
 
 
-def steps_home(offset: Number, seed: int, rates: Sequence[Number], steps: int = 400) -> tuple[float, Number]:
+def steps_home(
+    offset: Number,
+    seed: int,
+    rates: Sequence[Number],
+    *,
+    start: Sequence[Number] = (-1.0, 1.0),
+    target: Sequence[Number] = (1.0, -1.0),
+    steps: int = 400,
+) -> tuple[float, Number]:
     """How many steps two weights need to come within 0.1 of their target for good, and the rate that needs fewest.
 
     Inputs are uniform in a unit square whose corner nearest to minus infinity is (offset, offset).
     """
     inputs = torch.rand(steps, 2, generator=_shuffle(seed), dtype=torch.float64) + offset
-    goal = torch.tensor([1.0, -1.0], dtype=torch.float64)
+    goal = torch.tensor(target, dtype=torch.float64)
     needed = []
     for rate in rates:
-        far = ~((two_weights(inputs, rate) - goal).norm(dim=1) <= 0.1)  # a walk that diverged is no number: far
+        path = two_weights(inputs, rate, start=start, target=target)
+        far = ~((path - goal).norm(dim=1) <= 0.1)  # a walk that diverged is no number: far
         needed.append(float(far.nonzero().max()) + 1 if not far[-1] else torch.inf)
     fewest = min(needed)
     return fewest, rates[needed.index(fewest)]

@@ -34,8 +34,10 @@ LAYER: dict[str, Any] = {
     "eltwise_param": {"operation": ("PROD", "SUM", "MAX")},
     "input_param": {"shape": [SHAPE]},
     "hdf5_data_param": {"source": str, "batch_size": int},
+    "data_param": {"source": str, "batch_size": int, "backend": ("LEVELDB", "LMDB")},
+    "transform_param": {"scale": float},
 }
-NET = {"name": str, "layer": [LAYER], "input": [str], "input_shape": [SHAPE]}
+NET = {"name": str, "layer": [LAYER], "input": [str], "input_shape": [SHAPE], "input_dim": [int]}
 
 
 class InnerProduct(nn.Linear):
@@ -156,14 +158,21 @@ BUILDERS = {
     "SoftmaxWithLoss": plain(SoftmaxWithLoss),
     "Accuracy": plain(Accuracy),
 }
-SOURCES = ("Input", "HDF5Data")
+FILES = {"HDF5Data": "hdf5_data_param", "Data": "data_param"}  # layers that read a file, and where their text says which
+SOURCES = ("Input", *FILES)
+SETTINGS = {  # what each type reads, of the fields that end with _param
+    "Input": ("input_param",), "HDF5Data": ("hdf5_data_param",), "Data": ("data_param", "transform_param"),
+    "Convolution": ("convolution_param",), "Pooling": ("pooling_param",), "InnerProduct": ("inner_product_param",),
+    "ReLU": ("relu_param",), "LRN": ("lrn_param",), "Dropout": ("dropout_param",), "Concat": ("concat_param",),
+    "Eltwise": ("eltwise_param",),
+}  # fmt: skip
 
 
 class CaffeNet(nn.Module):
     """Layers that read and write named blobs, in the order of the text.
 
     `steps` holds (layer, bottoms, top), `shapes` the shape of every layer's
-    result, `sources` the HDF5Data layers, `multipliers` for each parameter
+    result, `sources` the layers that read files, `multipliers` for each parameter
     those of the learning rate and of the weight decay.
     """
 
@@ -220,8 +229,16 @@ def net_from_prototxt(
     net = CaffeNet(message.get("name", ""))
     known: dict[str, Tensor] = {}  # blobs without data: shapes alone
     chosen = [f for f in message.fields if f.name == "layer" and included(f.value, phase)]
-    for name, dims in zip(message.all("input"), message.all("input_shape")):
-        known[name] = torch.empty(dims.all("dim"), device="meta")
+    dims = [dims.all("dim") for dims in message.all("input_shape")]
+    if four := message.all("input_dim"):  # the older form: four numbers for each input
+        dims = [four[i : i + 4] for i in range(0, len(four), 4)]
+    if len(dims) != len(message.all("input")) or len(four) % 4:
+        place = message.field("input_dim" if four else "input_shape" if dims else "input")
+        said = f"{len(four)} input_dim, four for each" if four else f"{len(dims)} input_shape, one for each"
+        complaint = f"{len(message.all('input'))} inputs and {said}: they do not agree"
+        raise PrototxtError(complaint, place.line, place.column)
+    for name, shape_of_input in zip(message.all("input"), dims):
+        known[name] = torch.empty(shape_of_input, device="meta")
         net.inputs.append(name)
     for entry in chosen:
         add_layer(net, entry, known, shape, chosen)
@@ -246,6 +263,10 @@ def add_layer(net: CaffeNet, entry: Field, known: dict[str, Tensor], shape: Any,
         if need not in layer:
             raise PrototxtError(f"this layer has no {need}", entry.line, entry.column)
     name, tops, bottoms = layer.get("name").replace(".", "_"), layer.all("top"), layer.all("bottom")
+    for place in (f for f in layer.fields if f.name.endswith("_param") and f.name not in SETTINGS.get(kind, ())):
+        if kind in SOURCES or kind in BUILDERS:
+            reads = " and ".join(SETTINGS.get(kind, ())) or "no settings"
+            raise PrototxtError(f"a layer of type {kind} reads {reads}, not {place.name}", place.line, place.column)
     if kind in SOURCES:
         return add_source(net, entry, known, shape)
     if kind not in BUILDERS:
@@ -298,9 +319,10 @@ def add_source(net: CaffeNet, entry: Field, known: dict[str, Tensor], shape: Any
     else:
         if shape is None:
             refuse(layer, "the file gives the shape of the data: pass shape=, as (1, 28, 28), or give an Input layer", "type")
-        batch = settings(layer, "hdf5_data_param", "source", "batch_size").get("batch_size")
+        param = FILES[layer.get("type")]
+        batch = settings(layer, param, "source", "batch_size").get("batch_size")
         if batch < 1:
-            refuse(layer.get("hdf5_data_param"), f"batch_size = {batch}: at least 1", "batch_size")
+            refuse(layer.get(param), f"batch_size = {batch}: at least 1", "batch_size")
         labels = torch.empty(batch, dtype=torch.long, device="meta")
         blobs = [torch.empty((batch, *shape), device="meta"), *[labels] * (len(tops) - 1)]
         net.sources.append(layer)

@@ -13,12 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from helpers.foundations.frameworks import zoo
-from helpers.foundations.frameworks.caffe_net import CaffeNet, net_from_prototxt
+from helpers.foundations.frameworks.caffe_net import FILES, CaffeNet, net_from_prototxt
 from helpers.foundations.frameworks.prototxt import Message, PrototxtError, check, parse
 
 SOLVER: dict[str, Any] = {
     "net": str, "base_lr": float, "lr_policy": str, "gamma": float, "power": float, "stepsize": int, "momentum": float,
     "weight_decay": float, "max_iter": int, "test_iter": int, "test_interval": int, "random_seed": int, "type": ("SGD",),
+    # What is said of these changes no number, and is left to the caller: what to print, what to save, where to compute.
+    "display": int, "snapshot": int, "snapshot_prefix": str, "solver_mode": ("CPU", "GPU"),
 }
 POLICIES = {"fixed": (), "step": ("gamma", "stepsize"), "inv": ("gamma", "power"), "poly": ("power", "max_iter")}
 NETS = {"lenet_train.prototxt": zoo.LENET_TRAIN}
@@ -73,7 +75,8 @@ def solve(
 ) -> Solution:
     """Train as a solver's text says.
 
-    `data` is the HDF5 file that every HDF5Data layer reads, or one for each `source` named in the net. `nets` maps the
+    `data` is the HDF5 file that every HDF5Data layer reads, or one for each `source` named in the net; a Data layer, too,
+    reads such a file in the place of its database, and multiplies by the scale of its `transform_param`. `nets` maps the
     names of nets to their texts; the book's own are known. The fillers draw from `random_seed`, or else from `seed`. Raises
     `PrototxtError`, with line and column, for a text that is broken or lacks a setting, and `ValueError` for data that do
     not fit.
@@ -126,21 +129,23 @@ def read_solver(prototxt: str) -> Message:
 def open_phase(
     text: str, phase: str, data: Any, generator: torch.Generator | None, device: torch.device | str
 ) -> tuple[CaffeNet, Iterator[list[Tensor]]]:
-    """The net of one phase and the batches that its HDF5Data layer reads."""
+    """The net of one phase and the batches that its HDF5Data or Data layer reads."""
     files = data if isinstance(data, Mapping) else None
     source = next(
-        (f.value for f in parse(text).fields if f.name == "layer" and f.value.get("type") == "HDF5Data"
+        (f.value for f in parse(text).fields if f.name == "layer" and f.value.get("type") in FILES
          and phase in ([rule.get("phase") for rule in f.value.all("include")] or [phase])), None,
     )
     if source is None:
-        raise ValueError(f"the net has no HDF5Data layer in the phase {phase}: give it one to read from")
-    settings = source.get("hdf5_data_param", Message())
+        raise ValueError(f"the net has no HDF5Data or Data layer in the phase {phase}: give it one to read from")
+    settings = source.get(FILES[source.get("type")], Message())
     name = settings.get("source")
     if files is not None and name not in files:
         raise ValueError(f"source {name!r} is none of the data {', '.join(files)}: pass data={{{name!r}: path}}")
     path, tops = files[name] if files is not None else data, source.all("top")
     net = net_from_prototxt(text, phase=phase, shape=shape_in(path, tops[0]), generator=generator, device=device)
-    return net, hdf5_batches(path, tops, settings.get("batch_size"), device)
+    batches = hdf5_batches(path, tops, settings.get("batch_size"), device)
+    scale = source.get("transform_param", Message()).get("scale", 1.0)
+    return net, ([scale * images, *labels] for images, *labels in batches)
 
 
 def test(net: CaffeNet, text: str, data: Any, batches: int, device: torch.device | str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """What is done to a graph before it runs: constants folded, operations fused, dead nodes removed.
 
-TensorFlow's graph optimisations (Abadi et al. 2016, arXiv:1605.08695, section 5). Each pass takes a function and returns
-another with equal outputs.
+Folding and removal as in TensorFlow (Abadi et al. 2016, arXiv:1605.08695); that a convolution absorbs a fixed normalisation is
+common in later compilers. Each pass takes a function and returns another with equal outputs.
 """
 
 import numpy as np

@@ -113,12 +113,16 @@ def plane_through(walk: Float[Tensor, "points k d"], seed: int) -> Float[Tensor,
     return torch.stack([along, across / across.norm()])
 
 
+TILTS = (0.01, 0.1, 0.3, 1.0, 3.0)
+
+
 def falls(
     data: ImageSet, W: Float[Tensor, "k d"], directions: int, seed: int, h: float | int = 1e-4
-) -> Float[Tensor, " directions"]:
-    """By how much the softmax loss falls over a step of length `h` along random directions, over the same along -gradient.
+) -> tuple[Float[Tensor, ""], Float[Tensor, " directions"]]:
+    """By how much the softmax loss falls over a step of length `h`: along -gradient g, over h |g|; and along others, over that.
 
-    Measured by evaluating the loss before and after the step, in float64.
+    The others are tilted from -g / |g| by 0.01, 0.1, 0.3, 1 or 3 times a random unit vector. Measured by evaluating the loss
+    before and after the step, in float64.
     """
     noise = torch.Generator().manual_seed(seed)
     x, W = data.images.flatten(1).double(), W.double()
@@ -128,8 +132,11 @@ def falls(
     def fall(way: Float[Tensor, "k d"]) -> Float[Tensor, ""]:
         return here - softmax_loss(x @ (W + h * way / way.norm()).T, data.labels)
 
-    ways = (torch.randn(W.shape, generator=noise, dtype=torch.float64) for _ in range(directions))
-    return torch.stack([fall(way) for way in ways]) / fall(-g)
+    found = []
+    for i in range(directions):
+        side = torch.randn(W.shape, generator=noise, dtype=torch.float64)
+        found.append(fall(-g / g.norm() + TILTS[i % len(TILTS)] * side / side.norm()))
+    return fall(-g) / (h * g.norm()), torch.stack(found) / fall(-g)
 
 
 # -- what a loss goes on wanting ---------------------------------------------------------------------------------------

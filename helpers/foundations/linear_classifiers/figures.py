@@ -120,14 +120,15 @@ def wanting_figure(walks: "Mapping[str, Sequence[Walk]]") -> "matplotlib.figure.
 def line_figure(
     panels: "Mapping[str, tuple[Float[Tensor, 'n 2'], Int[Tensor, ' n'], Line]]",
 ) -> "matplotlib.figure.Figure":
-    """Points of two classes and the best line there is, a panel each."""
+    """Points of two classes, the origin as a cross, and the best line there is, a panel each."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, -(-len(panels) // 2), figsize=(NARROW, 5.6))
     for ax, (title, (points, labels, line)) in zip(axes.flat, panels.items()):
         for k, marker in ((0, "o"), (1, "^")):
             ax.plot(*points[labels == k].T.numpy(), marker, color=COLOURS[k], markersize=5)
-        low, high = points.min(0).values, points.max(0).values
+        ax.plot(0, 0, "x", color=INK, markersize=7)
+        low, high = points.min(0).values.clamp(max=0), points.max(0).values.clamp(min=0)
         margin = 0.15 * (high - low).max()
         low, high = low - margin, high + margin
         along = torch.tensor([-line.w[1], line.w[0]])
@@ -151,7 +152,7 @@ def sigmoid_figure(
         above.plot(w, curves[name].numpy(), color=colour, label=name)
         below.plot(w, curved[name].numpy(), color=colour)
     below.axhline(0, color=INK, linewidth=1)
-    above.set(ylabel="loss", ylim=(0, 3))
+    above.set(ylabel="loss", ylim=(0, 8.2))
     above.legend()
     below.set(xlabel="score of a sample whose label is 1", ylabel="curvature")
     return figure

@@ -120,7 +120,12 @@ def rotation(d: int, seed: int) -> Float[Tensor, "d d"]:
 def contrast(d: int, seed: int, n: int = 1000, queries: int = 20) -> float:
     """Distance of the farthest of `n` random points of the unit cube over that of the nearest, median over queries."""
     random = torch.Generator().manual_seed(seed)
-    gaps = distances(torch.rand(queries, d, generator=random), torch.rand(n, d, generator=random))
+    return median_contrast(torch.rand(queries, d, generator=random), torch.rand(n, d, generator=random))
+
+
+def median_contrast(queries: Float[Tensor, "m *shape"], points: Float[Tensor, "n *shape"]) -> float:
+    """Distance of the farthest of the points over that of the nearest, median over queries."""
+    gaps = distances(queries, points)
     return (gaps.amax(1) / gaps.amin(1)).median().item()
 
 
@@ -157,7 +162,7 @@ def share_of_same(views: Float[Tensor, "n d"], labels: Int[Tensor, " n"], k: int
 
 
 def written(scans: Sequence[int], size: int = 20) -> Float[Tensor, "scans k 1 size size"]:
-    """Each digit in each of these scans, upright, grey on grey: the procedural world with all causes fixed but the writer."""
+    """Each digit in each of these scans, upright, grey on grey: the procedural world with all causes fixed but the scan."""
     pictures = []
     for scan in scans:
         for digit in DIGITS:
@@ -168,16 +173,16 @@ def written(scans: Sequence[int], size: int = 20) -> Float[Tensor, "scans k 1 si
 
 
 class World:
-    """Digits of the procedural world by many writers, half of them for training and half for the test."""
+    """Digits of the procedural world from many scans, half of them for training and half for the test."""
 
-    def __init__(self, writers: int = 60, size: int = 20) -> None:
-        self.pictures = written(range(writers), size)
+    def __init__(self, scans: int = 60, size: int = 20) -> None:
+        self.pictures = written(range(scans), size)
 
     def sets(self, kind: str, degree: float | int, seed: int, n: int = 400, test: int = 300) -> tuple[ImageSet, ImageSet]:
         """A training and a test set, spoilt by one nuisance to that degree.
 
-        "variation": that share of the digits is by a writer at random, of whom training and test have their own; all the
-        others, and all under the other nuisances, are by one writer.
+        "variation": that share of the digits is from a scan at random, of which training and test have their own; all the
+        others, and all under the other nuisances, are from one scan.
         """
         random = torch.Generator().manual_seed(seed)
         half = len(self.pictures) // 2
