@@ -407,7 +407,7 @@ def test_published_files_of_lenet_are_read(tmp_path):
     assert theirs.losses == pytest.approx(ours.losses, abs=1e-6) and len(ours.losses) == 3
     np.testing.assert_allclose(theirs.tests, ours.tests, atol=1e-5)
     older = (
-        'name: "LeNet" input: "data" input_dim: 64 input_dim: 1 input_dim: 28 input_dim: 28'
+        'name: "LeNet" input: "data" input_dim: 64 input_dim: 1 input_dim: 28 input_dim: 28\n'
         + LENET[LENET.index('layer {\n  name: "conv1"') :]
     )
     net, new = net_from_prototxt(older, generator=generator()), net_from_prototxt(LENET, generator=generator())
