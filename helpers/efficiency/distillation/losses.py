@@ -45,8 +45,9 @@ def soft_loss(
     check_answers(logits, targets)
     if not (checked or torch.compiler.is_compiling()) and targets.is_cpu:
         check_targets(targets)
+    check_loss_temperature(temperature)
     settings = dict(form=form, balanced=balanced)
-    return softly(logits, targets, temperature, 1.0, **settings)
+    return softly(logits, targets.detach(), temperature, 1.0, **settings)
 
 
 def softly(
@@ -58,12 +59,12 @@ def softly(
     form: str,
     balanced: bool,
 ) -> Float[Tensor, ""]:
-    """`weight` times `soft_loss` of what is known to be a distribution."""
+    """`weight` times `soft_loss` of what is known to be a distribution,
+    at a temperature that was checked."""
     if form not in FORMS:
         known = " or ".join(map(repr, FORMS))
         raise ValueError(f"form = {form!r}: it is {known}")
-    check_loss_temperature(T)
-    q, p = wide(logits) / T, wide(targets.detach())
+    q, p = wide(logits) / T, wide(targets)
     if q.dtype != p.dtype:
         p = p.to(q.dtype)
     if q.ndim > 2:  # [b · seeds, k]; the seeds' losses are added
@@ -85,8 +86,11 @@ def hard_loss(
     class; on a GPU torch itself stops at these.
     """
     check_same_places(logits, labels)
-    z, names = wide(logits), labels.long()
-    if seeds := z.shape[1:-1].numel() if z.ndim > 2 else 0:
+    z, names, seeds = wide(logits), labels, 0
+    if names.dtype != torch.int64:
+        names = names.long()
+    if z.ndim > 2:
+        seeds = z.shape[1:-1].numel()
         z, names = z.flatten(0, -2), names.flatten()
     try:
         loss = F.cross_entropy(z, names, ignore_index=NEVER)
@@ -121,8 +125,9 @@ def distillation_loss(
         check_given(teacher, "teacher's logits", weight)
         check_answers(logits, teacher)
         targets = (wide(teacher.detach()) / temperature).softmax(-1)
-        settings = dict(form=form, balanced=balanced)
-        loss = softly(logits, targets, temperature, weight, **settings)
+        loss = softly(
+            logits, targets, temperature, weight, form=form, balanced=balanced
+        )
     if weight < 1:
         check_given(labels, "labels", weight)
         loss = loss + (1 - weight) * hard_loss(logits, labels)
@@ -229,7 +234,7 @@ def check_answers(
 ) -> None:
     """Refuse answers that cannot be compared image by image, and class."""
     if student.shape == teacher.shape and student.ndim > 1:
-        if len(student):
+        if student.shape[0]:
             return
         raise ValueError("a batch of 0 images has no mean loss: give 1 or more")
     if student.ndim < 2 or student.shape[:-1] != teacher.shape[:-1]:
@@ -246,7 +251,8 @@ def check_answers(
 def check_same_places(logits: Tensor, labels: Tensor) -> None:
     """Refuse labels that are no class numbers, one for each answer."""
     check_class_numbers(labels, logits.shape[-1])
-    if logits.ndim < 2 or labels.shape != logits.shape[:-1] or not len(logits):
+    shape = logits.shape
+    if len(shape) < 2 or labels.shape != shape[:-1] or not shape[0]:
         raise ValueError(
             f"labels of {tuple(labels.shape)} for answers of "
             f"{tuple(logits.shape)}: one for each image, 1 image or more"
