@@ -119,9 +119,10 @@ TILTS = (0.01, 0.1, 0.3, 1.0, 3.0)
 def falls(
     data: ImageSet, W: Float[Tensor, "k d"], directions: int, seed: int, h: float | int = 1e-4
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " directions"]]:
-    """By how much the softmax loss falls over a step of length `h`: along -gradient g, over h |g|; and along others, over that.
+    """By how much the softmax loss falls over a step of length `h` against the gradient, over h times the gradient's length;
+    and along other directions, over that.
 
-    The others are tilted from -g / |g| by 0.01, 0.1, 0.3, 1 or 3 times a random unit vector. Measured by evaluating the loss
+    The others are tilted from it by 0.01, 0.1, 0.3, 1 or 3 times a random unit vector. Measured by evaluating the loss
     before and after the step, in float64.
     """
     noise = torch.Generator().manual_seed(seed)
