@@ -68,7 +68,8 @@ oldest: .venv/installed ## the unit tests with the oldest versions that pyprojec
 	$(BIN)/uv venv -q --clear --python $(BIN)/python _build/oldest
 	VIRTUAL_ENV=_build/oldest $(BIN)/uv pip install -q --no-config --resolution lowest-direct -e . pytest==9.2.0 pytest-xdist==3.8.0 \
 		hypothesis==6.170.15 beartype==0.23.1 nbval==0.11.0 nbformat==5.11.1 nbclient==0.11.0 ipykernel==7.4.0 \
-		timm==1.0.31 pycocotools==2.0.11 transformers==5.24.0 pytorchvideo==0.1.5 av==18.1.0
+		timm==1.0.31 pycocotools==2.0.11 transformers==5.24.0 pytorchvideo==0.1.5 av==18.1.0 \
+		segmentation-models-pytorch==0.6.0
 	DLE_PROGRESS=0 _build/oldest/bin/python -m pytest -n $${WORKERS:-auto} --dist loadfile tests --ignore tests/book
 
 newest: .venv/installed ## put the newest releases into .venv, without the lock; `rm -r .venv` goes back to it
