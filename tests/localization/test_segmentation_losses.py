@@ -25,6 +25,7 @@ from helpers.localization.segmentation_losses import (
     lovasz_hinge,
     pixel_cross_entropy,
     precision,
+    prior_logit,
     recall,
     sample_pixels,
     weighted_cross_entropy,
@@ -99,6 +100,40 @@ def test_focal_loss_matches_torchvision(seed, alpha, gamma, soft):
     expected = with_gradient(reference, logits)
     # torchvision takes p_t = p g + (1 - p)(1 - g): the same as one minus ours for soft targets, too.
     assert_close(found, expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds)
+def test_dice_jaccard_and_lovasz_match_segmentation_models_pytorch(seed):
+    """Theirs sum over the batch, and halve the sizes of Dice before they smooth: their 1 is our 2."""
+    smp = pytest.importorskip("segmentation_models_pytorch.losses")
+    logits, mask = pair(seed, 3, 1, 4, 5)
+    truth = mask.double()
+    for ours, theirs, times in ((dice_loss, smp.DiceLoss, 2), (jaccard_loss, smp.JaccardLoss, 1)):
+        for smooth in (0.0, 1.0):
+            expected = theirs("binary", smooth=smooth, eps=1e-12)(logits, truth)
+            assert_close(ours(logits, mask, smooth=times * smooth, per_image=False), expected)
+    for per_image in (True, False):
+        expected = smp.LovaszLoss("binary", per_image=per_image)(logits[:, 0].float(), truth[:, 0].float())
+        assert_close(lovasz_hinge(logits.float(), mask, per_image=per_image), expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds)
+def test_gradient_of_dice_is_the_formula_of_the_page(seed):
+    logits, mask = pair(seed, 1, 30)
+    _, found = with_gradient(lambda z: dice_loss(z, mask, smooth=0), logits)
+    p, g = logits.sigmoid(), mask.double()
+    both, sizes = (p * g).sum(), p.sum() + g.sum()
+    assert_close(found, -2 * (g * sizes - both) / sizes**2 * p * (1 - p))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_a_constant_answer_is_best_at_the_share(share):
+    mask = torch.arange(1000)[None] < 1000 * share
+    bias = prior_logit(share)
+    _, pull = with_gradient(lambda z: weighted_cross_entropy(z, mask), torch.full((1, 1000), bias, dtype=torch.float64))
+    assert abs(pull.sum()) < 1e-9 and math.isclose(1 / (1 + math.exp(-bias)), share)
 
 
 def test_focal_loss_is_cross_entropy_at_gamma_zero_and_leaves_a_hundredth():
@@ -233,11 +268,39 @@ def test_hypercolumns_are_the_maps_enlarged():
 
 def test_pixelnet_answers_the_same_for_one_pixel_as_for_all():
     torch.manual_seed(0)
-    net, images = PixelNet(classes=3), torch.rand(2, 3, 16, 12)
+    net, images = PixelNet(outputs=3, widths=(4, 6, 8)).eval(), torch.rand(2, 3, 16, 12)
     pixels = sample_pixels(2, 16, 12, 20, torch.Generator().manual_seed(1))
     assert_close(net(images, pixels), net(images).gather(1, pixels[..., None].expand(-1, -1, 3)))
-    count = sum(p.numel() for p in net.parameters())
-    assert count == (27 + 1) * 8 + (72 + 1) * 16 + (144 + 1) * 32 + (56 + 1) * 32 + 33 * 32 + 33 * 3
+
+
+def test_parameter_count():
+    net = PixelNet(outputs=3)
+    scales = sum(9 * (i * c + c * c) + 4 * c for i, c in ((3, 8), (8, 16), (16, 24), (24, 32)))
+    assert sum(p.numel() for p in net.parameters()) == scales + (80 + 1) * 32 + 33 * 32 + 33 * 3
+
+
+def test_scales_halve_and_a_pixel_sees_47_pixels():
+    torch.manual_seed(0)
+    net, x = PixelNet(outputs=2, widths=(4, 4, 4, 4)).double().eval(), torch.rand(1, 3, 96, 96).double()
+    sizes = []
+    for convolutions in net.scales:
+        sizes.append((x := convolutions(x)).shape[-1])
+    assert sizes == [96, 48, 24, 12]
+    images = torch.rand(1, 3, 96, 96).double().requires_grad_()
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.weight.data.abs_()  # no path is switched off
+    net.scales[-1](net.scales[-2](net.scales[-3](net.scales[-4](images))))[0, 0, 6, 6].backward()
+    rows = images.grad[0, 0].any(1).nonzero()
+    assert rows[-1] - rows[0] + 1 == 47
+
+
+def test_gradients_reach_every_parameter_from_one_pixel():
+    torch.manual_seed(0)
+    net = PixelNet(outputs=2, widths=(4, 6, 8)).eval()
+    net(torch.rand(1, 3, 16, 16), torch.tensor([[5 * 16 + 9]])).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert all(p.grad.abs().sum() > 0 for name, p in net.named_parameters() if p.ndim > 1)
 
 
 @settings(max_examples=15, deadline=None)
@@ -256,7 +319,7 @@ def test_learns_toy_problem():
         mask[i, r : r + 4, c : c + 4] = True
     images = 0.3 * torch.rand(8, 3, 16, 16, generator=noise) + 0.5 * mask[:, None]
     torch.manual_seed(0)
-    net = PixelNet(classes=2)
+    net = PixelNet(outputs=2, widths=(8, 16, 32))
     method = torch.optim.Adam(net.parameters(), 2e-2)
     labels = mask.flatten(1).long()
     for _ in range(100):
@@ -265,6 +328,7 @@ def test_learns_toy_problem():
         method.zero_grad()
         loss.backward()
         method.step()
+    net.eval()
     with torch.no_grad():
         found = net(images).argmax(2).bool()
     assert iou(found, mask.flatten(1)) > 0.8 > 0.2 > iou(torch.ones_like(found), mask.flatten(1))
@@ -311,6 +375,9 @@ BAD = {
     "gamma = -1: it is at least 0": lambda: focal_loss(Z, G, gamma=-1),
     "alpha = 1.5: the share of the foreground": lambda: focal_loss(Z, G, 1.5),
     r"weights = \(0, 1\): both are positive": lambda: weighted_cross_entropy(Z, G, (0, 1)),
+    "share = 1: it lies between 0 and 1": lambda: prior_logit(1),
+    r"widths = \(\): give the channels": lambda: PixelNet(outputs=2, widths=()),
+    "images of 12 by 16: 4 scales want sizes that divide by 8": lambda: PixelNet(outputs=2)(torch.zeros(1, 3, 12, 16)),
     "smooth = -1: it is at least 0": lambda: jaccard_loss(Z, G, smooth=-1),
     "6 targets between 0 and 1: the Lovász hinge wants hard masks": lambda: lovasz_hinge(Z, G + 0.5),
     "labels from 0 to 3: 3 classes are 0 to 2": lambda: pixel_cross_entropy(

@@ -12,6 +12,7 @@ from helpers.localization.segmentation_losses.losses import (
     lovasz_gradient,
     lovasz_hinge,
     pixel_cross_entropy,
+    prior_logit,
     weighted_cross_entropy,
 )
 from helpers.localization.segmentation_losses.metrics import best_threshold, dice, dice_of_iou, iou, precision, recall
@@ -32,6 +33,7 @@ __all__ = [
     "lovasz_hinge",
     "pixel_cross_entropy",
     "precision",
+    "prior_logit",
     "recall",
     "sample_pixels",
     "weighted_cross_entropy",

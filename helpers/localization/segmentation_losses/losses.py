@@ -4,6 +4,8 @@ Weighted cross-entropy (Ronneberger et al. 2015, arXiv:1505.04597), focal loss (
 (Milletari et al. 2016, arXiv:1606.04797), soft Jaccard, Lovász hinge (Berman et al. 2018, arXiv:1705.08790).
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -156,6 +158,20 @@ def jaccard_loss(
     both = (p * g).sum(1)
     union = (p + g - p * g).sum(1)
     return 1 - divide(both + smooth, union + smooth).mean()
+
+
+def prior_logit(share: Number) -> float:
+    """The logit of a probability, ln(π / (1 - π)): where to begin.
+
+    A last bias of this size lets an untrained network say the share π of
+    the foreground everywhere (Lin et al. 2017, section 4.1, who take 0.01).
+    Raises `ValueError` for a share outside 0 … 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(
+            f"share = {share}: it lies between 0 and 1, as 0.01"
+        )
+    return math.log(share / (1 - share))
 
 
 def lovasz_hinge(

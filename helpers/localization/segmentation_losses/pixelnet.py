@@ -1,5 +1,7 @@
 """PixelNet: hypercolumns at sampled pixels, a head of three layers for each (Bansal et al. 2017, arXiv:1702.06506)."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -45,41 +47,68 @@ def hypercolumns(
 
 
 class PixelNet(nn.Module):
-    """Convolutions at three scales; a head that sees one pixel at a time.
+    """Convolutions at several scales; a head that sees one pixel at a time.
 
-    The hypercolumn of a pixel holds what all three maps say there; three
-    linear layers (1x1 convolutions, were they run everywhere) make class
-    logits of it. `pixels` names those to answer for; without it all are
-    answered, row by row. Sizes of images divide by 4.
+    Two 3x3 convolutions a scale, the first of each but the finest with
+    stride 2. The hypercolumn of a pixel holds what all scales say there;
+    three linear layers (1x1 convolutions, were they run everywhere) make
+    `outputs` numbers of it: logits of classes, or a normal. `pixels` names
+    those to answer for; without it all are answered, row by row. Raises
+    `ValueError` for no scale and for sizes of images that the strides do
+    not divide.
     """
 
     def __init__(
-        self, *, classes: int, channels: int = 8, hidden: int = 32
+        self,
+        *,
+        outputs: int,
+        widths: Sequence[int] = (8, 16, 24, 32),
+        hidden: int = 32,
     ) -> None:
         super().__init__()
-        c = channels
-        self.fine = nn.Conv2d(3, c, 3, padding=1)
-        self.middle = nn.Conv2d(c, 2 * c, 3, stride=2, padding=1)
-        self.coarse = nn.Conv2d(2 * c, 4 * c, 3, stride=2, padding=1)
+        if not widths:
+            raise ValueError("widths = (): give the channels of 1 scale or more")
+        self.scales = nn.ModuleList()
+        for i, width in enumerate(widths):
+            inputs, stride = (widths[i - 1], 2) if i else (3, 1)
+            self.scales.append(scale(inputs, width, stride))
         self.head = nn.Sequential(
-            nn.Linear(7 * c, hidden),
+            nn.Linear(sum(widths), hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
-            nn.Linear(hidden, classes),
+            nn.Linear(hidden, outputs),
         )
 
     def forward(
         self,
         images: Float[Tensor, "b 3 h w"],
         pixels: Int[Tensor, "b n"] | None = None,
-    ) -> Float[Tensor, "b n k"]:
+    ) -> Float[Tensor, "b n outputs"]:
         b, _, h, w = images.shape
+        check_size(h, w, len(self.scales))
         if pixels is None:
             every = torch.arange(h * w, device=images.device)
             pixels = every.expand(b, -1)
-        fine = self.fine(images).relu()      # [b c h w]
-        middle = self.middle(fine).relu()    # [b 2c h/2 w/2]
-        coarse = self.coarse(middle).relu()  # [b 4c h/4 w/4]
-        columns = hypercolumns([fine, middle, coarse], pixels, h, w)
-        return self.head(columns)
+        x, maps = images, []
+        for convolutions in self.scales:
+            x = convolutions(x)  # [b c h w], then [b c h/2 w/2] …
+            maps.append(x)
+        return self.head(hypercolumns(maps, pixels, h, w))
+
+
+def scale(inputs: int, width: int, stride: int) -> nn.Sequential:
+    """Two convolutions of 3x3 with batch norm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    )
+
+
+def check_size(h: int, w: int, scales: int) -> None:
+    if h % (step := 2 ** (scales - 1)) or w % step:
+        raise ValueError(f"images of {h} by {w}: {scales} scales want sizes that divide by {step}; pad or resize")
