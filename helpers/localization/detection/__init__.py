@@ -2,7 +2,8 @@
 
 `boxes`, `anchors`, `matching`, `nms`, `roi`, `proposals`, `average_precision` and `errors` are the pieces. A file each has
 `localization`, `sliding_window`, `rcnn`, `fast_rcnn`, `rpn` and `faster_rcnn`, `rfcn`, `yolo` and `ssd`, with a network, its
-losses and its detections; `backbone` the trunk that they share in the lecture, `regions` and `interface` what else they do.
+losses and its detections; `backbone` the trunk that they share in the lecture, `base_networks` four families in its place,
+`regions` and `interface` what else they do.
 """
 
 from helpers.localization.detection.anchors import (
@@ -23,6 +24,7 @@ from helpers.localization.detection.average_precision import (
     precision_recall_curve,
 )
 from helpers.localization.detection.backbone import Classifier, FrozenBatchNorm2d, Trunk, freeze_norms, pretrain
+from helpers.localization.detection.base_networks import FAMILIES, BaseNetwork
 from helpers.localization.detection.boxes import (
     Detections,
     box_area,
@@ -90,6 +92,7 @@ from helpers.localization.detection.yolo import (
 __all__ = [
     "AREAS",
     "COCO",
+    "FAMILIES",
     "FAST",
     "KINDS",
     "QUALITY",
@@ -97,6 +100,7 @@ __all__ = [
     "RFCN",
     "RPN",
     "SSD",
+    "BaseNetwork",
     "Classifier",
     "Detections",
     "Errors",

@@ -258,6 +258,27 @@ def speed_and_accuracy(
     return figure
 
 
+def base_networks(
+    rates: Mapping[tuple[str, str], float],
+    heights: Mapping[tuple[str, str], Float[Tensor, "runs"]],
+    parameters: Mapping[str, int],
+) -> Figure:
+    """A panel for each detector: accuracy over images per second, a dot a run, a colour for each base network."""
+    from matplotlib import pyplot
+
+    detectors = list(dict.fromkeys(detector for _, detector in heights))
+    figure, axes = pyplot.subplots(len(detectors), 1, figsize=(5.2, 2.6 * len(detectors) + 0.6), dpi=90, sharey=True)
+    for ax, detector in zip(axes, detectors):
+        for (family, count), colour in zip(parameters.items(), COLOURS):
+            runs = heights[family, detector]
+            name = f"{family}, {count / 1000:.0f}k parameters"
+            ax.plot([rates[family, detector]] * len(runs), runs, "o", color=colour, markersize=7, label=name)
+        ax.set(title=detector, xlabel="images per second", ylabel="mAP, 0.5 to 0.95", ylim=(0, None))
+        ax.margins(x=0.15)
+    axes[0].legend(ncols=2, loc="lower center", bbox_to_anchor=(0.45, 1.12))
+    return figure
+
+
 def suppression(
     scene: Float[Tensor, "1 3 h w"], raw: Detections, steps: Sequence[Step], frame: int
 ) -> Figure:
