@@ -159,7 +159,8 @@ def test_listing_matches_tensorflow_by_hand(head):
     w = dict(net.named_parameters())
 
     def up(x, name, stride):
-        return same_padded_transpose(x, w[f"{name}.weight"], w[f"{name}.bias"], stride)
+        bias = w.get(f"{name}.bias", torch.zeros(1, dtype=torch.float64))  # the paper's enlarging has none
+        return same_padded_transpose(x, w[f"{name}.weight"], bias, stride)
 
     def score(x, name):
         return torch.einsum("bchw,kc->bkhw", x, w[f"{name}.weight"][..., 0, 0]) + w[f"{name}.bias"][:, None, None]

@@ -12,7 +12,14 @@
 | `metrics` | confusions with void pixels, mean IoU, boundaries |
 """
 
-from helpers.localization.segmentation.deeplab import ASPP, DeepLabHead, atrous, deeplabv3_resnet50, insert_zeros
+from helpers.localization.segmentation.deeplab import (
+    ASPP,
+    DeepLabHead,
+    SmallDeepLab,
+    atrous,
+    deeplabv3_resnet50,
+    insert_zeros,
+)
 from helpers.localization.segmentation.fcn import (
     FCN,
     ConvolutionalVGG,
@@ -76,6 +83,7 @@ __all__ = [
     "RoadNet",
     "ScoreFirstHead",
     "SegNet",
+    "SmallDeepLab",
     "SubPixel",
     "Transposed",
     "UNet",

@@ -10,7 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.convnets.architectures.resnet import resnet50
+from helpers.convnets.architectures.resnet import (
+    BasicBlock,
+    ResNet,
+    resnet50,
+)
+from helpers.localization.detection.backbone import check_images
 from helpers.localization.segmentation.fcn import (
     DilatedSegmenter,
     load_segmenter,
@@ -142,6 +147,45 @@ def deeplabv3_resnet50(
     """
     net = on_resnet(resnet50, DeepLabHead, classes, aux)
     return load_segmenter(net, "deeplabv3_resnet50", classes, aux, weights)
+
+
+class SmallDeepLab(nn.Module):
+    """A ResNet of three stages, a pyramid of rates, scores enlarged.
+
+    With `dilated` the last stage keeps the stride of 2 and reads at rate
+    2; without, it has a stride of 4 and the same weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        width: int = 8,
+        dim: int = 16,
+        rates: Sequence[int] = (2, 4),
+        dilated: bool = True,
+    ):
+        super().__init__()
+        self.backbone = ResNet(
+            BasicBlock,
+            (1, 1, 2),
+            small=True,
+            classes=None,
+            width=width,
+            replace_stride_with_dilation=(False, dilated),
+        )
+        self.classifier = DeepLabHead(
+            4 * width, classes, rates=rates, dim=dim
+        )
+
+    def forward(
+        self, images: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b k h w"]:
+        check_images(images, 4)
+        *_, x = self.backbone.features(images).values()
+        x = self.classifier(x)
+        size = images.shape[-2:]
+        return F.interpolate(x, size=size, mode="bilinear")
 
 
 def check_rate(rate: int) -> None:

@@ -13,6 +13,7 @@ from torchvision.utils import save_image
 
 from helpers.convnets.architectures.vgg import VGG, vgg16
 from helpers.localization.segmentation.fcn import ConvolutionalVGG
+from helpers.localization.segmentation.upsampling import Transposed
 
 LISTING = dict(rate=1e-3, keep=0.5, epochs=40, batch_size=16, size=(160, 576))
 GREEN = (0.0, 1.0, 0.0)
@@ -50,7 +51,10 @@ class RoadHead(nn.Module):
 
 
 class ScoreFirstHead(nn.Module):
-    """The paper's order: each map is scored by itself, scores are added."""
+    """The paper's order: each map is scored by itself, scores are added.
+
+    Scores begin at zero, enlarging begins as bilinear.
+    """
 
     def __init__(
         self, *, classes: int = 2, dims: Sequence[int] = (256, 512, 4096)
@@ -60,10 +64,12 @@ class ScoreFirstHead(nn.Module):
         self.score_7 = nn.Conv2d(seventh, classes, 1)
         self.score_4 = nn.Conv2d(fourth, classes, 1)
         self.score_3 = nn.Conv2d(third, classes, 1)
-        self.up_to_4 = nn.ConvTranspose2d(classes, classes, 4, 2, 1)
-        self.up_to_3 = nn.ConvTranspose2d(classes, classes, 4, 2, 1)
-        self.up_to_1 = nn.ConvTranspose2d(classes, classes, 16, 8, 4)
-        small_normal(self)
+        self.up_to_4 = Transposed(classes, classes, 4, 2, 1)
+        self.up_to_3 = Transposed(classes, classes, 4, 2, 1)
+        self.up_to_1 = Transposed(classes, classes, 16, 8, 4)
+        for score in (self.score_7, self.score_4, self.score_3):
+            nn.init.zeros_(score.weight)
+            nn.init.zeros_(score.bias)
 
     def forward(
         self,
