@@ -167,6 +167,39 @@ def test_frozen_norms_and_features():
     assert_close(ours(x), maps["layer4"].mean((2, 3)))
 
 
+@pytest.mark.parametrize("replaced", [(False, True, True), (True, False, True), (False, False, False)])
+def test_dilation_in_place_of_strides(replaced):
+    """As torchvision's: sides, and every value; the same weights as ever."""
+    reference = torchvision.models.ResNet(
+        torchvision.models.resnet.Bottleneck,
+        [1, 2, 2, 2],
+        width_per_group=8,
+        replace_stride_with_dilation=list(replaced),
+    )
+    unsettled(reference).eval()
+    ours = resnet.ResNet(Bottleneck, (1, 2, 2, 2), group_width=8, replace_stride_with_dilation=replaced).double().eval()
+    ours.load_state_dict(reference.state_dict())
+    x = images(1, 3, 64, 48)
+    assert_close(ours(x), reference(x), rtol=1e-10, atol=1e-10)
+    assert ours.features(x)["layer4"].shape[-2] == 2 * 2 ** sum(replaced)
+    assert [m.dilation for m in ours.modules() if isinstance(m, nn.Conv2d)] == [
+        m.dilation for m in reference.modules() if isinstance(m, nn.Conv2d)
+    ]
+
+
+def test_dilation_in_basic_blocks():
+    """The rate grows from the second block of the stage on, and the side stays."""
+    options = dict(small=True, width=4, classes=None)
+    net = resnet.ResNet(resnet.BasicBlock, (1, 2), **options).double().eval()
+    holes = resnet.ResNet(resnet.BasicBlock, (1, 2), replace_stride_with_dilation=[True], **options).double().eval()
+    holes.load_state_dict(net.state_dict())
+    convs = [m for m in holes.layer2.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.dilation[0], m.padding[0], m.stride[0]) for m in convs] == [(1, 1, 1)] * 2 + [(2, 2, 1)] * 2
+    x = images(1, 3, 12, 12)
+    assert net.features(x)["layer2"].shape[-1] == 6
+    assert holes.features(x)["layer2"].shape[-1] == 12
+
+
 def test_preactivation_matches_timm():
     import timm
 
@@ -580,6 +613,8 @@ def test_bad_input():
         resnet18(groups=32)
     with pytest.raises(ValueError, match="group_width = 4: of 8 planes it leaves no channel, take at least 8"):
         resnet50(width=8, group_width=4)
+    with pytest.raises(ValueError, match=r"replace_stride_with_dilation = \[True\]: .* each of the 3 stages"):
+        resnet18(replace_stride_with_dilation=[True])
     with pytest.raises(ValueError, match=r"depths = \(2, 0\): each stage has a block"):
         resnet.ResNet(Bottleneck, (2, 0))
     with pytest.raises(ValueError, match="depth = 1: a first and a last layer are 2"):

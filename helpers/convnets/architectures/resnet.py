@@ -66,6 +66,7 @@ class BasicBlock(Block):
         norm: Norm,
         groups: int = 1,
         group_width: int = 64,
+        dilation: int = 1,
     ):
         super().__init__()
         if (groups, group_width) != (1, 64):
@@ -73,10 +74,11 @@ class BasicBlock(Block):
                 f"groups = {groups}, group_width = {group_width}: basic "
                 "blocks have neither, take a net of bottlenecks"
             )
-        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
+        r = dilation
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, r, r, bias=False)
         self.bn1 = norm(planes)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, r, r, bias=False)
         self.bn2 = norm(planes)
 
     def branch(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o p q"]:
@@ -107,6 +109,7 @@ class Bottleneck(Block):
         norm: Norm,
         groups: int = 1,
         group_width: int = 64,
+        dilation: int = 1,
     ):
         super().__init__()
         inner, outputs = planes * group_width // 64 * groups, planes * 4
@@ -118,7 +121,7 @@ class Bottleneck(Block):
         self.conv1 = nn.Conv2d(inputs, inner, 1, bias=False)
         self.bn1 = norm(inner)
         self.conv2 = nn.Conv2d(
-            inner, inner, 3, stride, 1, groups=groups, bias=False
+            inner, inner, 3, stride, dilation, dilation, groups, bias=False
         )
         self.bn2 = norm(inner)
         self.conv3 = nn.Conv2d(inner, outputs, 1, bias=False)
@@ -169,6 +172,10 @@ class ResNet(nn.Module):
     arXiv:1706.02677). `survival` is the probability that
     the last block survives, see `linear_decay`. `classes=None` leaves `fc`
     out: the network then ends in features, one vector an image.
+    `replace_stride_with_dilation` has a truth value for each stage after the
+    first: where true, the stage keeps the side of the map, and from its
+    second block on the 3x3 convolutions are dilated instead, by twice the
+    rate so far (Chen et al. 2017, arXiv:1706.05587).
     """
 
     def __init__(
@@ -186,10 +193,17 @@ class ResNet(nn.Module):
         zero_last: bool = False,
         survival: float = 1.0,
         norm: Norm = nn.BatchNorm2d,
+        replace_stride_with_dilation: Sequence[bool] | None = None,
     ):
         super().__init__()
         if not depths or min(depths) < 1:
             raise ValueError(f"depths = {depths}: each stage has a block")
+        dilated = replace_stride_with_dilation or [False] * (len(depths) - 1)
+        if len(dilated) != len(depths) - 1:
+            raise ValueError(
+                f"replace_stride_with_dilation = {dilated}: one truth value "
+                f"for each of the {len(depths) - 1} stages after the first"
+            )
         if survival < 1 and not residual:
             raise ValueError(
                 f"survival = {survival}: a plain net has no shortcut past a "
@@ -204,10 +218,13 @@ class ResNet(nn.Module):
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
         inputs, chances = width, iter(linear_decay(sum(depths), survival))
         self.widths: dict[str, int] = {}  # output channels of each stage
+        rate = 1  # of the dilated convolutions
         for i, depth in enumerate(depths):
-            blocks = []
+            blocks, before = [], rate
+            shrinks = i > 0 and not dilated[i - 1]
+            rate *= 1 if i == 0 or shrinks else 2
             for j in range(depth):
-                planes, stride = width * 2**i, 2 if i and not j else 1
+                planes, stride = width * 2**i, 2 if shrinks and not j else 1
                 new = block(
                     inputs,
                     planes,
@@ -215,6 +232,7 @@ class ResNet(nn.Module):
                     norm=norm,
                     groups=groups,
                     group_width=group_width,
+                    dilation=rate if j else before,
                 )
                 new.residual, new.survival = residual, next(chances)
                 outputs = planes * block.expansion
