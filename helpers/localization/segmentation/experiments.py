@@ -94,7 +94,7 @@ def trained(
     *,
     run: int,
     rate: float = 1e-2,
-    batch_size: int = 8,
+    batch_size: int = 4,
 ) -> nn.Module:
     """A new network, taught by the book's recipe; `run` seeds weights and batches."""
     torch.manual_seed(run)
@@ -194,17 +194,18 @@ def train_enlarger(kind: str, images: Tensor, steps: int, *, run: int) -> nn.Seq
     """Learn to give images back from their means over 4 x 4 pixels, by squared errors."""
     torch.manual_seed(run)
     model = enlarger(kind).to(images.device)
-    train(
-        model,
-        lambda model, batch: (model(F.avg_pool2d(batch[0], 4)) - batch[0]).square().mean(),
-        [images],
-        max(steps, 1),
-        rate=1e-2 if steps else 0.0,
-        weight_decay=0.0,
-        batch_size=8,
-        seed=run,
-        progress=False,
-    )
+    if steps:
+        train(
+            model,
+            lambda model, batch: (model(F.avg_pool2d(batch[0], 4)) - batch[0]).square().mean(),
+            [images],
+            steps,
+            rate=1e-2,
+            weight_decay=0.0,
+            batch_size=8,
+            seed=run,
+            progress=False,
+        )
     return model
 
 
