@@ -184,16 +184,24 @@ UPSAMPLERS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def enlarger(kind: str, dim: int = 12) -> nn.Sequential:
-    """An image enlarged four times, by two layers of one kind."""
-    up = UPSAMPLERS[kind]
-    return nn.Sequential(nn.Conv2d(3, dim, 3, padding=1), nn.ReLU(), up(dim, dim), nn.ReLU(), up(dim, 3))
+class Enlarger(nn.Module):
+    """An image in 0 … 1 enlarged four times, by two layers of one kind."""
+
+    def __init__(self, kind: str, *, dim: int = 12):
+        super().__init__()
+        up = UPSAMPLERS[kind]
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, dim, 3, padding=1), nn.ReLU(), up(dim, dim), nn.ReLU(), up(dim, 3)
+        )
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 oh ow"]:
+        return self.layers(4 * images - 2) / 4 + 0.5
 
 
-def train_enlarger(kind: str, images: Tensor, steps: int, *, run: int) -> nn.Sequential:
+def train_enlarger(kind: str, images: Tensor, steps: int, *, run: int) -> Enlarger:
     """Learn to give images back from their means over 4 x 4 pixels, by squared errors."""
     torch.manual_seed(run)
-    model = enlarger(kind).to(images.device)
+    model = Enlarger(kind).to(images.device)
     if steps:
         train(
             model,

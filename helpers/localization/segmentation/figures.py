@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from helpers.localization.segmentation.road import paint_green
-from helpers.localization.segmentation.upsampling import bilinear_kernel
 from helpers.plotting import COLOURS, INK, dots, image_grid
 from helpers.plotting.diagrams import arrow, box, diagram, write
 from helpers.plotting.style import WIDTH
@@ -31,12 +29,13 @@ def painted(labels: Int[Tensor, "n h w"]) -> Float[Tensor, "n 3 h w"]:
 
 def labelled(
     images: Float[Tensor, "n 3 h w"],
-    rows: Mapping[str, Int[Tensor, "n h w"]],
+    answers: Mapping[str, Int[Tensor, "n h w"]],
 ) -> "matplotlib.figure.Figure":
-    """Pictures, and below each what several networks say of its pixels."""
-    shown = torch.cat([images, *(painted(labels) for labels in rows.values())])
-    names = ["picture", *rows]
-    ax = image_grid(shown, columns=len(images), rows=names, width=WIDTH - 0.9)
+    """A row for each picture: the picture, then what several networks say of its pixels."""
+    columns = torch.stack([images, *(painted(labels) for labels in answers.values())], 1)
+    n, across = columns.shape[:2]
+    labels = ["picture", *answers] + [""] * (n - 1) * across
+    ax = image_grid(columns.flatten(0, 1), labels, columns=across, width=WIDTH)
     return ax.figure
 
 
@@ -90,15 +89,12 @@ def enlarged(maps: Mapping[str, Float[Tensor, "h w"]]) -> "matplotlib.figure.Fig
 
 
 def artefacts(
-    images: Float[Tensor, "n 3 h w"], rows: Mapping[str, Float[Tensor, "n 3 h w"]], names: Sequence[str]
+    rows: Mapping[str, Float[Tensor, "n 3 h w"]], names: Sequence[str]
 ) -> "matplotlib.figure.Figure":
-    """A row for each way to enlarge, a column for each moment of the training; the image itself comes last."""
-    shown = torch.cat([torch.cat([each, images[:1]]) for each in rows.values()])
-    flat = shown.flatten(1)
-    low, high = flat.amin(1)[:, None, None, None], flat.amax(1)[:, None, None, None]
-    shown = torch.where((low < 0) | (high > 1), (shown - low) / (high - low), shown)
-    labels = [*names, "image"] * len(rows)
-    ax = image_grid(shown, labels, columns=len(names) + 1, rows=list(rows), width=WIDTH - 1.5)
+    """A row for each way to enlarge, a column for each moment of the training."""
+    shown = torch.cat(list(rows.values())).clamp(0, 1)
+    labels = list(names) + [""] * (len(shown) - len(names))
+    ax = image_grid(shown, labels, columns=len(names), rows=list(rows), width=3.6)
     return ax.figure
 
 
@@ -107,7 +103,7 @@ def unet_drawing(widths: Sequence[int], sizes: Sequence[int], image: int, classe
     depth = len(widths)
     ax = diagram(12.8, 9.4, scale=0.5)
     tall = 1.9 / sizes[0]
-    top, drop = 8.2, 1.85
+    top, drop = 7.7, 1.8
     across = 0.55
 
     def bar(x: float, level: int, side: int, channels: int, colour: str) -> None:
@@ -135,8 +131,8 @@ def unet_drawing(widths: Sequence[int], sizes: Sequence[int], image: int, classe
         x = up[i + 1] - across if i < depth - 2 else down[-1] + across
         arrow(ax, [(x + 0.3, y - drop), (up[i] - across, y - drop), (up[i] - across, y - tall * side / 2 - 0.45)],
               colour=COLOURS[3])  # fmt: skip
-    write(ax, (down[0], top + 1.0 + 0.05), f"image {image}²", size=9.5, align="center")
-    write(ax, (up[0] - across, top + 1.0), f"{classes} classes", size=9.5)
+    write(ax, (down[0] - 0.45, top + 1.5), f"picture {image}²", size=9.5, align="left")
+    write(ax, (up[0] - across, top + 1.2), f"1×1: {classes} classes", size=9.5)
     write(ax, (0.3, 0.6), "max pool 2×2", colour=COLOURS[4], align="left", size=9.5)
     write(ax, (9.2, 0.6), "transposed 2×2", colour=COLOURS[3], align="left", size=9.5)
     return ax.figure
@@ -144,8 +140,8 @@ def unet_drawing(widths: Sequence[int], sizes: Sequence[int], image: int, classe
 
 def fcn_drawing() -> "matplotlib.figure.Figure":
     """Scores of three maps, enlarged and added: FCN-32s, 16s and 8s."""
-    ax = diagram(12.8, 6.6, scale=0.5)
-    x = [1.2, 4.0, 6.8, 9.8]
+    ax = diagram(12.4, 6.6, scale=0.5)
+    x = [1.4, 4.5, 7.6, 10.8]
     for place, (text, colour) in zip(
         x, [("pool 3\n1/8", INK), ("pool 4\n1/16", INK), ("pool 5\n1/32", INK), ("layers 6, 7\n1/32", INK)], strict=True
     ):
@@ -159,11 +155,11 @@ def fcn_drawing() -> "matplotlib.figure.Figure":
     box(ax, (x[1], 1.9), "+", width=0.7, height=0.7, colour=COLOURS[2])
     box(ax, (x[0], 1.9), "+", width=0.7, height=0.7, colour=COLOURS[2])
     arrow(ax, [(x[3], 3.0), (x[3], 1.9), (x[1] + 0.4, 1.9)], colour=COLOURS[1])
-    write(ax, (7.2, 2.2), "×2", colour=COLOURS[1])
+    write(ax, (7.6, 2.2), "×2", colour=COLOURS[1])
     arrow(ax, [(x[1], 3.0), (x[1], 2.3)], colour=COLOURS[2])
     arrow(ax, [(x[0], 3.0), (x[0], 2.3)], colour=COLOURS[2])
     arrow(ax, [(x[1] - 0.4, 1.9), (x[0] + 0.4, 1.9)], colour=COLOURS[1])
-    write(ax, (2.6, 2.2), "×2", colour=COLOURS[1])
+    write(ax, (2.95, 2.2), "×2", colour=COLOURS[1])
     for place, name, factor in ((x[0], "FCN-8s", "×8"), (x[1], "FCN-16s", "×16"), (x[3], "FCN-32s", "×32")):
         arrow(ax, [(place, 1.5 if place != x[3] else 1.9), (place, 0.85)], colour=COLOURS[1])
         write(ax, (place + 0.15, 1.2), factor, colour=COLOURS[1], align="left", size=9.5)
@@ -209,30 +205,13 @@ def pairs(
     return figure
 
 
-def tents(stride: int, values: Sequence[float]) -> "matplotlib.figure.Figure":
-    """Bilinear enlarging along a line: each value a tent, their sum straight lines between the values."""
-    from matplotlib import pyplot
-
-    figure, ax = pyplot.subplots(figsize=(WIDTH, 2.8))
-    kernel = bilinear_kernel(2 * stride)
-    tent = kernel[stride] / kernel[stride].max() * (1 - 0.5 / stride)
-    total = F.conv_transpose1d(torch.tensor([[list(values)]]).float(), tent[None, None], stride=stride)[0, 0]
-    for i, value in enumerate(values):
-        place = np.arange(2 * stride) + i * stride
-        ax.plot(place, value * tent, "o-", color=COLOURS[i % 2], ms=3, lw=1, alpha=0.8)
-    ax.plot(total, color=COLOURS[2], lw=2.5)
-    ax.set(xlabel="pixel", ylabel="value")
-    return figure
-
-
 def roads(
     images: Float[Tensor, "n 3 h w"],
     rows: Mapping[str, Bool[Tensor, "n h w"]],
 ) -> "matplotlib.figure.Figure":
     """Pictures of roads, painted green where each row says road."""
     shown = torch.cat([paint_green(images, road) for road in rows.values()])
-    order = [r * len(images) + i for r in range(len(rows)) for i in range(len(images))]
-    ax = image_grid(shown[order], columns=len(images), rows=list(rows), width=WIDTH - 0.9)
+    ax = image_grid(shown, columns=len(images), rows=list(rows), width=WIDTH - 2.2)
     return ax.figure
 
 
