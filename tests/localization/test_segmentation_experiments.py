@@ -1,10 +1,13 @@
 """What the page on segmentation runs and draws: data, the training of each network, measures, figures."""
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
+from torchvision import datasets
 
 from helpers.localization.segmentation import (
     RoadHead,
@@ -119,6 +122,60 @@ def test_pattern_counts_what_alternates():
     # a - b - c + d = 0.1, half of it is 0.05
     assert experiments.pattern(Board(), flat) == pytest.approx(0.05, abs=1e-6)
     assert experiments.pattern(nn.Upsample(scale_factor=4), flat) == 0
+
+
+def voc2012(root):
+    """Two photographs in the folders of VOC 2012; masks are PNGs with a palette, 255 where nobody could say."""
+    home = root / "VOCdevkit/VOC2012"
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (home / folder).mkdir(parents=True)
+    (home / "ImageSets/Segmentation/train.txt").write_text("2007_000032\n2007_000039\n")
+    for i, name in enumerate(("2007_000032", "2007_000039")):
+        Image.new("RGB", (20, 12 + i), (200, 30, 60)).save(home / f"JPEGImages/{name}.jpg")
+        mask = np.zeros((12 + i, 20), np.uint8)
+        mask[4:, 10:] = 15
+        mask[3, :] = 255
+        picture = Image.fromarray(mask).convert("P")
+        picture.putdata(mask.flatten().tolist())
+        picture.save(home / f"SegmentationClass/{name}.png")
+    return datasets.VOCSegmentation(root, year="2012", image_set="train")
+
+
+def pets(root):
+    """One photograph in the folders of the Oxford pets: trimaps of 1 (pet), 2 (background), 3 (edge)."""
+    home = root / "oxford-iiit-pet"
+    (home / "images").mkdir(parents=True)
+    (home / "annotations/trimaps").mkdir(parents=True)
+    (home / "annotations/trainval.txt").write_text("Abyssinian_1 1 1 1\n")
+    Image.new("RGB", (8, 8), (10, 20, 30)).save(home / "images/Abyssinian_1.jpg")
+    mask = np.full((8, 8), 2, np.uint8)
+    mask[2:6, 2:6], mask[3:5, 3:5] = 3, 1
+    Image.fromarray(mask).save(home / "annotations/trimaps/Abyssinian_1.png")
+    return datasets.OxfordIIITPet(root, split="trainval", target_types="segmentation")
+
+
+def test_photographs_in_the_real_formats(tmp_path):
+    data = experiments.photographs(voc2012(tmp_path), 24)
+    assert data.images.shape == (2, 3, 24, 24) and set(data.labels.unique().tolist()) == {0, 15, 255}
+    assert data.images[:, 0].mean() > 0.7 > data.images[:, 1].mean()
+    assert (data.labels[0, 8:, 12:] == 15).all() and (data.labels[0, :6] == 0).all()
+    animals = experiments.photographs(pets(tmp_path), 8, trimaps=True)
+    assert animals.labels[0, 3, 3] == 1 and animals.labels[0, 2, 2] == 255 and animals.labels[0, 0, 0] == 0
+    with pytest.raises(ValueError, match="there is no photograph"):
+        experiments.photographs([], 8)
+    wrong = [(Image.new("RGB", (8, 8)), Image.new("L", (8, 9)))]
+    with pytest.raises(ValueError, match=r"photograph of \(8, 8\) pixels with a mask of \(8, 9\)"):
+        experiments.photographs(wrong, 8)
+
+
+def test_photograph_loss_leaves_void_out():
+    labels = torch.tensor([[[0, 1], [255, 2]]])
+    scores = torch.randn(1, 3, 2, 2)
+    kept = torch.stack([scores[0, :, 0, 0], scores[0, :, 0, 1], scores[0, :, 1, 1]])
+    expected = F.cross_entropy(kept, torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(experiments.photograph_loss(lambda _: scores, (scores, labels)), expected)
+    both = experiments.photograph_loss(lambda _: {"out": scores, "aux": scores}, (scores, labels))
+    torch.testing.assert_close(both, 1.5 * expected)
 
 
 def test_figures(scenes):

@@ -1,13 +1,16 @@
 """What the page on segmentation runs: scenes and their masks, the training of every network alike, what is measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from PIL.Image import Image, Resampling
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import pil_to_tensor
 
 from helpers.convnets.architectures.vgg import VGG
 from helpers.data.scenes import CLASSES, Rules, make_scenes
@@ -15,6 +18,7 @@ from helpers.localization.detection.experiments import CALM, SHAPES
 from helpers.localization.segmentation.deeplab import SmallDeepLab
 from helpers.localization.segmentation.fcn import fcn_small
 from helpers.localization.segmentation.metrics import (
+    VOID,
     boundary_iou,
     confusion_matrix,
     mean_boundary_iou,
@@ -231,3 +235,41 @@ def pattern(model: nn.Module, images: Float[Tensor, "n c h w"]) -> float:
     truth, ((a, b), (c, d)) = cells(images), cells(found)
     flat = truth.amax((0, 1)) - truth.amin((0, 1)) < 0.02
     return ((a - b - c + d) / 2)[flat].square().mean().sqrt().item()
+
+
+# -- photographs ------------------------------------------------------------------------------------------------------
+
+
+def photographs(
+    data: Dataset | Sequence[tuple[Image, Image]], side: int, *, trimaps: bool = False
+) -> Scenes:
+    """Photographs and masks of torchvision's data sets, squeezed into squares of `side` pixels.
+
+    `data` is `VOCSegmentation`, whose masks hold classes, 0 for the background, and 255 for void; or, with `trimaps`,
+    `OxfordIIITPet` with the target "segmentation", whose 1, 2 and 3 become class 1, background and void. Masks are
+    resized by the nearest pixel, since classes have no means. Raises `ValueError` for a mask of another size than its
+    photograph, and for no photograph.
+    """
+    images, labels = [], []
+    for i in range(len(data)):
+        photograph, mask = data[i]
+        if photograph.size != mask.size:
+            raise ValueError(f"a photograph of {photograph.size} pixels with a mask of {mask.size}: give them as they came")
+        images.append(pil_to_tensor(photograph.convert("RGB").resize((side, side))) / 255)
+        labels.append(pil_to_tensor(mask.resize((side, side), Resampling.NEAREST))[0].long())
+    if not images:
+        raise ValueError("data: there is no photograph in it")
+    stacked = torch.stack(labels)
+    if trimaps:
+        stacked = torch.tensor([VOID, 1, 0, VOID])[stacked]
+    return Scenes(torch.stack(images), stacked)
+
+
+def photograph_loss(model: Callable, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """The mean cross-entropy without void pixels, and half that of an auxiliary head where there is one."""
+    images, labels = batch
+    scores = model(images)
+    if isinstance(scores, Tensor):
+        return F.cross_entropy(scores, labels, ignore_index=VOID)
+    weights = {"out": 1.0, "aux": 0.5}
+    return sum(weights[name] * F.cross_entropy(x, labels, ignore_index=VOID) for name, x in scores.items())
