@@ -33,6 +33,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "vision_transformers": "mixup",
     "autoencoders_vae": "importance-weighted",
     "gans": "minimax",
+    "segmentation": "atrous",
     "segmentation_losses": "hypercolumn",
     "detection": "suppression",
     "clip": "zero-shot",

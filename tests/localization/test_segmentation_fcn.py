@@ -11,6 +11,7 @@ from helpers.convnets.architectures.vgg import VGG, vgg_small
 from helpers.localization.segmentation import (
     FCN,
     ConvolutionalVGG,
+    SmallDeepLab,
     as_convolution,
     deeplabv3_resnet50,
     fcn8s,
@@ -201,6 +202,21 @@ def test_state_dicts_of_all_three_fit(bare):
             for net in (fcn_resnet101(aux=False), torchvision.models.segmentation.fcn_resnet101(weights_backbone=None))
         ]
         assert dilations[0] == dilations[1] and (4, 4) in dilations[0].values()
+
+
+def test_small_deeplab_is_a_resnet_a_pyramid_and_bilinear():
+    """With holes the last map is twice as large, of the same weights; and away from the stride both are one network."""
+    net = unsettled(SmallDeepLab(classes=3, width=2, dim=4)).eval()
+    twin = SmallDeepLab(classes=3, width=2, dim=4, dilated=False).double().eval()
+    twin.load_state_dict(net.state_dict())
+    images = torch.randn(1, 3, 24, 20, dtype=torch.float64)
+    sides = [list(one.backbone.features(images).values())[-1].shape[-2:] for one in (net, twin)]
+    assert sides == [(12, 10), (6, 5)]
+    rates = [m.dilation[0] for m in net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert rates[-6:] == [1, 2, 2, 2, 4, 1] and net.backbone.layer3[0].conv1.stride == (1, 1)
+    for one in (net, twin):
+        x = one.classifier(list(one.backbone.features(images).values())[-1])
+        assert_close(one(images), F.interpolate(x, size=(24, 20), mode="bilinear"))
 
 
 def test_gradients_reach_every_parameter():

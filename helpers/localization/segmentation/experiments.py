@@ -1,13 +1,16 @@
 """What the page on segmentation runs: scenes and their masks, the training of every network alike, what is measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from PIL.Image import Image, Resampling
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import pil_to_tensor
 
 from helpers.convnets.architectures.vgg import VGG
 from helpers.data.scenes import CLASSES, Rules, make_scenes
@@ -15,6 +18,7 @@ from helpers.localization.detection.experiments import CALM, SHAPES
 from helpers.localization.segmentation.deeplab import SmallDeepLab
 from helpers.localization.segmentation.fcn import fcn_small
 from helpers.localization.segmentation.metrics import (
+    VOID,
     boundary_iou,
     confusion_matrix,
     mean_boundary_iou,
@@ -94,7 +98,7 @@ def trained(
     *,
     run: int,
     rate: float = 1e-2,
-    batch_size: int = 8,
+    batch_size: int = 4,
 ) -> nn.Module:
     """A new network, taught by the book's recipe; `run` seeds weights and batches."""
     torch.manual_seed(run)
@@ -184,27 +188,36 @@ UPSAMPLERS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def enlarger(kind: str, dim: int = 12) -> nn.Sequential:
-    """An image enlarged four times, by two layers of one kind."""
-    up = UPSAMPLERS[kind]
-    return nn.Sequential(nn.Conv2d(3, dim, 3, padding=1), nn.ReLU(), up(dim, dim), nn.ReLU(), up(dim, 3))
+class Enlarger(nn.Module):
+    """An image in 0 … 1 enlarged four times, by two layers of one kind."""
+
+    def __init__(self, kind: str, *, dim: int = 12):
+        super().__init__()
+        up = UPSAMPLERS[kind]
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, dim, 3, padding=1), nn.ReLU(), up(dim, dim), nn.ReLU(), up(dim, 3)
+        )
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 oh ow"]:
+        return self.layers(4 * images - 2) / 4 + 0.5
 
 
-def train_enlarger(kind: str, images: Tensor, steps: int, *, run: int) -> nn.Sequential:
+def train_enlarger(kind: str, images: Tensor, steps: int, *, run: int) -> Enlarger:
     """Learn to give images back from their means over 4 x 4 pixels, by squared errors."""
     torch.manual_seed(run)
-    model = enlarger(kind).to(images.device)
-    train(
-        model,
-        lambda model, batch: (model(F.avg_pool2d(batch[0], 4)) - batch[0]).square().mean(),
-        [images],
-        max(steps, 1),
-        rate=1e-2 if steps else 0.0,
-        weight_decay=0.0,
-        batch_size=8,
-        seed=run,
-        progress=False,
-    )
+    model = Enlarger(kind).to(images.device)
+    if steps:
+        train(
+            model,
+            lambda model, batch: (model(F.avg_pool2d(batch[0], 4)) - batch[0]).square().mean(),
+            [images],
+            steps,
+            rate=1e-2,
+            weight_decay=0.0,
+            batch_size=8,
+            seed=run,
+            progress=False,
+        )
     return model
 
 
@@ -222,3 +235,41 @@ def pattern(model: nn.Module, images: Float[Tensor, "n c h w"]) -> float:
     truth, ((a, b), (c, d)) = cells(images), cells(found)
     flat = truth.amax((0, 1)) - truth.amin((0, 1)) < 0.02
     return ((a - b - c + d) / 2)[flat].square().mean().sqrt().item()
+
+
+# -- photographs ------------------------------------------------------------------------------------------------------
+
+
+def photographs(
+    data: Dataset | Sequence[tuple[Image, Image]], side: int, *, trimaps: bool = False
+) -> Scenes:
+    """Photographs and masks of torchvision's data sets, squeezed into squares of `side` pixels.
+
+    `data` is `VOCSegmentation`, whose masks hold classes, 0 for the background, and 255 for void; or, with `trimaps`,
+    `OxfordIIITPet` with the target "segmentation", whose 1, 2 and 3 become class 1, background and void. Masks are
+    resized by the nearest pixel, since classes have no means. Raises `ValueError` for a mask of another size than its
+    photograph, and for no photograph.
+    """
+    images, labels = [], []
+    for i in range(len(data)):
+        photograph, mask = data[i]
+        if photograph.size != mask.size:
+            raise ValueError(f"a photograph of {photograph.size} pixels with a mask of {mask.size}: give them as they came")
+        images.append(pil_to_tensor(photograph.convert("RGB").resize((side, side))) / 255)
+        labels.append(pil_to_tensor(mask.resize((side, side), Resampling.NEAREST))[0].long())
+    if not images:
+        raise ValueError("data: there is no photograph in it")
+    stacked = torch.stack(labels)
+    if trimaps:
+        stacked = torch.tensor([VOID, 1, 0, VOID])[stacked]
+    return Scenes(torch.stack(images), stacked)
+
+
+def photograph_loss(model: Callable, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """The mean cross-entropy without void pixels, and half that of an auxiliary head where there is one."""
+    images, labels = batch
+    scores = model(images)
+    if isinstance(scores, Tensor):
+        return F.cross_entropy(scores, labels, ignore_index=VOID)
+    weights = {"out": 1.0, "aux": 0.5}
+    return sum(weights[name] * F.cross_entropy(x, labels, ignore_index=VOID) for name, x in scores.items())

@@ -229,7 +229,10 @@ def fcn_small(
     width: int = 16,
     hidden: int = 128,
 ) -> FCN:
-    """On a VGG of three pools with batch norms: strides 8, 4 and 2."""
+    """On a VGG of three pools with batch norms: strides 8, 4 and 2.
+
+    A padding of 9 puts one cell of the coarsest map on each 8 x 8 pixels.
+    """
     vgg = VGG(
         depths=depths,
         widths=[width * 2**i for i in range(len(depths))],
@@ -239,7 +242,7 @@ def fcn_small(
         classes=1,
         dropout=0.0,
     )
-    return FCN(vgg, classes=classes, finer=finer, padding=5)
+    return FCN(vgg, classes=classes, finer=finer, padding=9)
 
 
 # -- torchvision's form ------------------------------------------------------

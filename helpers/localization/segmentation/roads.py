@@ -47,7 +47,7 @@ def draw(rng: np.random.Generator, h: int, w: int) -> tuple[np.ndarray, np.ndarr
     shadows(rng, image, x, y, horizon)
     for _ in range(rng.integers(0, 3)):
         car(rng, image, road, x, y, horizon, middle, half)
-    image += rng.normal(0, 0.02, image.shape)
+    image += rng.normal(0, 0.01, image.shape)
     return image.clip(0, 1), road
 
 
@@ -66,7 +66,7 @@ def ground(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, near: np.ndar
     u, v = (x - 0.5) / (near + 0.05), 1 / (near + 0.05)
     a, b, phase = rng.uniform(2, 6), rng.uniform(1, 3), rng.uniform(0, 6, 2)
     patches = np.sin(a * u + phase[0]) * np.sin(b * v + phase[1])
-    return base[:, None, None] * (1 + 0.12 * patches) + noise(rng, *x.shape, 0.05)
+    return base[:, None, None] * (1 + 0.12 * patches) + noise(rng, *x.shape, 0.04)
 
 
 def sky(rng: np.random.Generator, image: np.ndarray, x: np.ndarray, y: np.ndarray, horizon: float) -> None:
