@@ -40,6 +40,7 @@ WORDS = {  # a word that readers would look for, for each chapter
     "video_transformers": "axial",
     "distillation": "picojoules",
 }
+SEARCH = "word => { document.getElementById('search-results').replaceChildren(); Search.performSearch(word); }"
 MAXIMUM_WIRE = 1_000_000  # bytes
 
 
@@ -88,11 +89,16 @@ def test_every_chapter_leads_on_and_can_be_downloaded():
 
 @pytest.mark.browser
 def test_search_finds_a_word_of_each_chapter(browser):
+    """The first word stands in the address; for the others the index is not loaded again."""
     assert set(WORDS) == {path.stem for path in chapters()}
     page = browser.new_page()
-    for stem, word in WORDS.items():
-        page.goto(f"{(HTML / 'search.html').as_uri()}?q={word}")
-        page.wait_for_selector(f"#search-results a[href*='{stem}.html']", timeout=10_000)
+    for number, (stem, word) in enumerate(WORDS.items()):
+        if number == 0:
+            page.goto(f"{(HTML / 'search.html').as_uri()}?q={word}")
+        else:
+            page.evaluate(SEARCH, word)
+        page.wait_for_selector("#search-results h2:text-is('Search Results')", state="attached", timeout=10_000)
+        assert page.query_selector(f"#search-results a[href*='{stem}.html']"), word
     page.close()
 
 
