@@ -56,9 +56,9 @@ def pairs(device: torch.device, tiny: bool = False) -> Iterator[Pair]:
                 what = f"{builder.__name__}, {batch} x {image} x {image}" + ", compiled" * compiled
                 sides = partial(classifiers, builder, name, (batch, 3, image, image), device, compiled)
                 yield from both_ways(what, name, sides, device, SAME)
-    batch, image = (4, 800) if large else (1, 128)
+    batch, image = (4, 800) if large else (1, 64 if tiny else 128)
     for name in ("fasterrcnn_resnet50_fpn",) if tiny else ("fasterrcnn_resnet50_fpn", "ssd300_vgg16"):
-        sides = partial(detectors, name, (batch, 3, image, image), device)
+        sides = partial(detectors, name, (batch, 3, image, image), device, (64, 64) if tiny else (512, 1000))
         yield from both_ways(f"{name}, {batch} x {image} x {image}", f"torchvision {name}", sides, device, POOLING)
 
 
@@ -124,8 +124,11 @@ def classifiers(builder: Callable, name: str, shape: tuple, device: torch.device
 
 
 @lru_cache(maxsize=1)
-def detectors(name: str, shape: tuple, device: torch.device) -> tuple[Side, Side]:
-    """Ours and torchvision's, which learn from all that they sample from: so chance has no part."""
+def detectors(name: str, shape: tuple, device: torch.device, proposals: tuple[int, int]) -> tuple[Side, Side]:
+    """Ours and torchvision's, which learn from all that they sample from: so chance has no part.
+
+    Of `proposals`, Faster R-CNN reads the first number in training, the second in evaluation.
+    """
     images = pictures(shape, device)
     where = shape[-1] * torch.tensor([[0.1, 0.1, 0.5, 0.6], [0.4, 0.3, 0.9, 0.9]], device=device)
     boxes, labels = [where] * shape[0], [torch.tensor([3, 7], device=device)] * shape[0]
@@ -139,8 +142,9 @@ def detectors(name: str, shape: tuple, device: torch.device) -> tuple[Side, Side
         detect, losses, every = faster_rcnn_detect, faster_rcnn_losses, 10**6
         ours = fasterrcnn_resnet50_fpn(min_size=shape[-1])
         ours.rules = ours.rules._replace(count=every)
-        ours.rpn.rules = ours.rpn.rules._replace(count=every, after=(512, 1000))
-        options = dict(rpn_batch_size_per_image=every, box_batch_size_per_image=every, rpn_post_nms_top_n_train=512)
+        ours.rpn.rules = ours.rpn.rules._replace(count=every, after=proposals)
+        options = dict(rpn_batch_size_per_image=every, box_batch_size_per_image=every)
+        options |= dict(zip(("rpn_post_nms_top_n_train", "rpn_post_nms_top_n_test"), proposals))
         backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3)  # frozen norms
         other = models.detection.FasterRCNN(backbone, 91, min_size=shape[-1], **options)
         ours.roi_heads.box_predictor.cls_score.weight.data *= 20  # else nothing is sure enough to be found

@@ -65,6 +65,17 @@ def unchecked():
     jaxtyping_config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture
+def inductor(unchecked, monkeypatch):
+    """torch.compile, which takes the processor's word for what it can do: to compile trials of it takes 3 s."""
+    import torch
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "vec_isa_ok", True)
+    yield torch.compile
+    torch.compiler.reset()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def memory_goes_back():
     """What the tests of a file let go of goes back to the system, where the C library can give it."""

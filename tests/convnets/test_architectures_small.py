@@ -155,10 +155,10 @@ def test_compiles_without_a_graph_break(name, unchecked, norms_only_shift):
         assert_close(found / spread, expected / spread, rtol=1e-4, atol=1e-4)
 
 
-def test_inductor_agrees(unchecked):
+def test_inductor_agrees(inductor):
     """Once for the package, on a net of few kernels: the others' graphs are whole, and each would take half a minute."""
     network = build("lenet_small").eval()
     entry = CATALOGUE["lenet_small"]
     images = torch.randn(2, entry.channels, entry.image, entry.image)
     with torch.no_grad():
-        assert_close(torch.compile(network, fullgraph=True)(images), network(images), rtol=1e-3, atol=1e-4)
+        assert_close(inductor(network, fullgraph=True)(images), network(images), rtol=1e-3, atol=1e-4)

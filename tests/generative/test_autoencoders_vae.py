@@ -756,13 +756,13 @@ def test_downloaded_pictures_are_learnt_in_their_format(image, make, likelihood)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_compiled_model_is_equal(device, compiler, unchecked):
+def test_compiled_model_is_equal(device, inductor):
     model = build(NETWORKS["mlp conditional vae"]).to(device)
     batch, noise = batch_for(model), torch.randn(12, 3, generator=generator()).to(device)
     with torch.no_grad():
         expected = model(*batch, noise=noise)
         try:
-            found = compiler(model, fullgraph=True)(*batch, noise=noise)
+            found = inductor(model, fullgraph=True)(*batch, noise=noise)
         except Exception as error:
             if "InvalidCxxCompiler" in repr(error) or "Python.h" in str(error):
                 pytest.skip("needs a C++ compiler and Python's headers for torch.compile")

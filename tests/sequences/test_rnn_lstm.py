@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from helpers.sequences.rnn_lstm import GRU, LSTM, RNN, gru_cell, lstm_cell, rnn_cell
-from tests.fresh import fresh
 
 PAIRS = {
     "RNN": (RNN, nn.RNN),
@@ -350,20 +349,14 @@ def test_bf16_autocast_is_finite_and_close(kind, device):
         assert p.grad.dtype == torch.float32 and p.grad.isfinite().all()
 
 
-def test_torch_compile_gives_the_same():
-    """In a process of its own: the compiler cannot trace through the checks of shapes that the tests put in."""
-    code = """
-import torch
-from helpers.sequences.rnn_lstm import LSTM
-layer, x = LSTM(3, 2).double(), torch.randn(2, 1, 3).double()
-gradients = []
-for run in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
-    layer.zero_grad()
-    run(x)[0].sum().backward()
-    gradients.append([p.grad.clone() for p in layer.parameters()])
-torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
-"""
-    fresh(code)
+def test_torch_compile_gives_the_same(unchecked):
+    layer, x = LSTM(3, 2).double(), noise(2, 1, 3)
+    gradients = []
+    for run in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
+        layer.zero_grad()
+        run(x)[0].sum().backward()
+        gradients.append([p.grad.clone() for p in layer.parameters()])
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
 
 
 def test_bad_input_is_named():

@@ -5,10 +5,12 @@ from functools import partial
 import pytest
 import torch
 import torchvision
+from torch import nn
 from torch.nn import functional as F
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from helpers.transformers.vision_transformers import (
+    ImageGPT,
     Perceiver,
     ViT,
     attention_distance,
@@ -26,7 +28,6 @@ from helpers.transformers.vision_transformers import (
     vit_small,
     vit_ti_16,
 )
-from tests.fresh import fresh
 from tests.transformers.reference import close, compare, fill, made, noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -271,29 +272,26 @@ def test_device_and_dtype(device):
     assert network.bfloat16()(images.bfloat16()).dtype == torch.bfloat16
 
 
-def test_torch_compile_gives_the_same():
-    """All four families, in a process of their own, without the checks of shapes: one graph, forward and backward."""
-    code = """
-import torch
-from helpers.transformers.vision_transformers import ImageGPT, Perceiver, swin_small, vit_small
-images = torch.randn(2, 3, 8, 8).double()
-jobs = [(vit_small(image=8, patch=2, depth=1), images),
+def test_torch_compile_gives_the_same(unchecked):
+    """All four families: one graph, forward and backward."""
+    images = noise(2, 3, 8, 8)
+    jobs = [
+        (vit_small(image=8, patch=2, depth=1), images),
         (swin_small(dim=8, window=2, depths=(2,), heads=(2,)), images),
         (ImageGPT(colours=5, context=9, dim=8, depth=1, heads=2), torch.randint(0, 5, (2, 9))),
-        (Perceiver(channels=3, latents=2, dim=8, depth=1, looks=2, heads=2, classes=3), torch.randn(2, 5, 3).double())]
-for model, x in jobs:
-    found, model = [], model.double()
-    for p in model.parameters():
-        torch.nn.init.normal_(p, std=0.3)  # last layers that start at zero would hide the others
-    for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
-        model.zero_grad()
-        out = run(x)
-        out.square().sum().backward()
-        found.append([out, *(p.grad.clone() for p in model.parameters())])
-    torch.testing.assert_close(*found, rtol=0, atol=1e-8)
-    assert max(g.abs().max() for g in found[0]) > 1e-3
-"""
-    fresh(code)
+        (Perceiver(channels=3, latents=2, dim=8, depth=1, looks=2, heads=2, classes=3), noise(2, 5, 3)),
+    ]
+    for model, x in jobs:
+        found, model = [], model.double()
+        for p in model.parameters():
+            nn.init.normal_(p, std=0.3)  # last layers that start at zero would hide the others
+        for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
+            model.zero_grad()
+            out = run(x)
+            out.square().sum().backward()
+            found.append([out, *(p.grad.clone() for p in model.parameters())])
+        torch.testing.assert_close(*found, rtol=0, atol=1e-8)
+        assert max(g.abs().max() for g in found[0]) > 1e-3
 
 
 def test_dropout_rests_in_eval():

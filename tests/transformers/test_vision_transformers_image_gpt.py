@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from helpers.transformers.vision_transformers import (
@@ -18,7 +19,6 @@ from helpers.transformers.vision_transformers import (
     igpt_small,
     masked_loss,
 )
-from tests.fresh import fresh
 from tests.transformers.reference import close, compare, fill, made, noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -162,26 +162,19 @@ def test_completions_follow_the_probabilities(temperature):
     torch.testing.assert_close(share.double(), p / p.sum(), rtol=0, atol=0.03)
 
 
-def test_masked_loss_is_one_function_however_it_runs():
+def test_masked_loss_is_one_function_however_it_runs(unchecked):
     """One graph, in which nothing is waited for; it stops with the same words where nothing is hidden."""
-    code = """
-import torch
-from helpers.transformers.vision_transformers import ImageGPT, masked_loss
-network = ImageGPT(colours=5, context=9, dim=8, depth=1, heads=2)
-torch.nn.init.normal_(network.head.weight)
-pixels, hidden = torch.randint(0, 5, (3, 9)), torch.rand(3, 9) < 0.4
-def loss(hidden):
-    return masked_loss(network.fill_in(pixels, hidden), pixels, hidden)
-compiled = torch.compile(loss, backend="eager", fullgraph=True)
-torch.testing.assert_close(compiled(hidden), loss(hidden))
-try:
-    compiled(hidden & False)
-except RuntimeError as error:
-    assert "no pixel is hidden, so there is nothing to guess: hide some" in str(error)
-else:
-    raise AssertionError("nothing was hidden, and nothing was said")
-"""
-    fresh(code)
+    network = ImageGPT(colours=5, context=9, dim=8, depth=1, heads=2)
+    nn.init.normal_(network.head.weight)
+    pixels, hidden = torch.randint(0, 5, (3, 9)), torch.rand(3, 9) < 0.4
+
+    def loss(hidden):
+        return masked_loss(network.fill_in(pixels, hidden), pixels, hidden)
+
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(hidden), loss(hidden))
+    with pytest.raises(RuntimeError, match="no pixel is hidden, so there is nothing to guess: hide some"):
+        compiled(hidden & False)
 
 
 @pytest.mark.parametrize("temperature", [1e-40, 1e-320, 0.0])
