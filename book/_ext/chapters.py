@@ -130,7 +130,16 @@ def reread(app, env, added, changed, removed) -> set[str]:
     return {app.config.root_doc} | {name for name in env.found_docs if name.startswith(ASSEMBLED)}
 
 
+def spare(app, pagename, templatename, context, doctree) -> None:
+    """Let a browser fetch the cards' pictures as the reader comes near them: the landing page grows with the book."""
+    if pagename == app.config.root_doc:
+        context["body"] = context["body"].replace(
+            'class="sd-card-img-bottom"', 'class="sd-card-img-bottom" loading="lazy"'
+        )
+
+
 def setup(app):
     app.connect("source-read", prepare_page)
     app.connect("env-get-outdated", reread)
+    app.connect("html-page-context", spare)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
