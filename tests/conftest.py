@@ -66,12 +66,10 @@ def unchecked():
 
 
 @pytest.fixture
-def inductor(unchecked, monkeypatch):
-    """torch.compile, which takes the processor's word for what it can do: to compile trials of it takes 3 s."""
+def inductor(unchecked):
+    """torch.compile by Inductor, which forgets afterwards what it has compiled."""
     import torch
-    from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "vec_isa_ok", True)
     yield torch.compile
     torch.compiler.reset()
 
